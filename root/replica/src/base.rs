@@ -1,0 +1,149 @@
+//! A base: where a replica begins that takes a checkpoint in place of the history below it.
+//!
+//! It says how far the order and each log had taken effect when the checkpoint was cut. A replica
+//! that stores it holds no events up to there; its documents come out of the checkpoint's tree. The
+//! base is a block in the segments like everything else, so an index built anew begins there too.
+//! Drawn in `docs/format/base.md`.
+
+use crate::access::{Access, ReplicaError};
+use crate::input::{Effect, Ticket};
+use crate::rows::LogRow;
+use crate::stage::Staged;
+use crate::state::{LogState, Replica};
+use crate::{CommandError, Outcome};
+use rhizome_block::{Block, CborError, Cid, decode, kind};
+use rhizome_cluster::Chain;
+use rhizome_log::{Clock, Head, LogId, Seen};
+use serde::{Deserialize, Serialize};
+
+/// Version of the format.
+const VERSION: u8 = 1;
+
+kind! {
+    /// Kind of a base.
+    pub BaseKind = "base"
+}
+
+/// One log at a checkpoint.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct BaseLog {
+    /// Which.
+    pub log: LogId,
+    /// Its last event that had taken effect.
+    pub head: Head,
+    /// That event's effective clock.
+    pub clock: Clock,
+    /// What its author knew of other logs.
+    pub knows: Vec<(LogId, u64)>,
+    /// Name of the app.
+    pub app: Option<String>,
+}
+
+/// Everything a replica needs to go on after a checkpoint.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Base {
+    /// Kind.
+    pub k: BaseKind,
+    /// Version.
+    pub v: u8,
+    /// The last entry that had taken effect.
+    pub seen: Seen,
+    /// The control record that was final.
+    pub control: Cid,
+    /// The last entry before each generation.
+    pub generations: Vec<(u64, Seen)>,
+    /// The logs.
+    pub logs: Vec<BaseLog>,
+    /// The checkpoint's manifest, once it has one.
+    pub manifest: Option<Cid>,
+}
+
+impl Base {
+    /// Reads a stored base.
+    pub fn read(bytes: &[u8]) -> Result<Self, CborError> {
+        decode(bytes)
+    }
+
+    /// The block that is stored.
+    #[must_use]
+    pub fn block(&self) -> Block {
+        Block::encode(self).expect("a base has a DAG-CBOR form")
+    }
+}
+
+impl Replica {
+    /// Where a checkpoint cut now would begin, if everything held has taken effect: only then is
+    /// the state a function of the committed prefix.
+    #[must_use]
+    pub fn base(&self) -> Option<Base> {
+        let settled = |state: &LogState| state.row.effective == state.row.held_seq();
+        if !self.all_committed() || !self.logs.values().all(settled) {
+            return None;
+        }
+        let log = |(log, state): (&LogId, &LogState)| {
+            let row = &state.row;
+            let (clock, knows, app) = (row.clock, row.knows.clone(), row.app.clone());
+            row.held.map(|head| BaseLog { log: *log, head, clock, knows, app })
+        };
+        Some(Base {
+            k: BaseKind,
+            v: VERSION,
+            seen: self.order.applied,
+            control: self.control.committed_head(),
+            generations: self.order.base_of.iter().map(|(g, seen)| (*g, *seen)).collect(),
+            logs: self.logs.iter().filter_map(log).collect(),
+            manifest: None,
+        })
+    }
+
+    /// Begins at a base. Only a replica without any order or log of its own can.
+    pub(crate) fn begin_at(&mut self, ticket: Ticket, base: Base, effects: &mut Vec<Effect>) {
+        if self.order.applied.i != 0 || !self.logs.is_empty() {
+            effects.push(Effect::Rejected(ticket, CommandError::NotEmpty));
+            return;
+        }
+        self.blocks.push(base.block());
+        self.staged.push(Staged::Base(Box::new(base)));
+        let record = self.control.committed_head();
+        self.staged.push(Staged::Command(ticket, Outcome::Recorded { record }));
+    }
+
+    /// Moves the state to a durable base.
+    pub(crate) fn note_base(
+        &mut self,
+        _access: &mut Access<'_, '_>,
+        base: Base,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if self.order.applied.i != 0 {
+            return Ok(());
+        }
+        if let Err(error) = self.control.commit(base.control) {
+            tracing::error!(%error, "a base names a control record that is not here");
+        }
+        self.order.chain = Chain::from(base.seen);
+        (self.order.end, self.order.applied) = (base.seen, base.seen);
+        self.order.base_of = base.generations.into_iter().collect();
+        for one in base.logs {
+            let seq = one.head.seq;
+            let row = LogRow {
+                held: Some(one.head),
+                signed: seq,
+                opened: seq,
+                placed: seq,
+                effective: seq,
+                clock: one.clock,
+                knows: one.knows,
+                app: one.app.clone(),
+                floor: seq,
+            };
+            self.clock = self.clock.max(one.clock);
+            self.cursors.restore(one.log, seq, seq);
+            self.index_log(one.log, one.app.as_deref());
+            self.logs.insert(one.log, LogState::new(row));
+            self.dirty.insert(one.log);
+        }
+        self.control_changed(effects);
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! The control log inside the replica: taking records, sending them, and what they change here.
+
+use crate::access::{Access, ReplicaError};
+use crate::command::CommandError;
+use crate::input::{CloseReason, Effect, OrderCommand, Tick, VoterList};
+use crate::message::{ControlHead, Message};
+use crate::peer::CONTROL_RECORDS_MAX;
+use crate::stage::Staged;
+use crate::state::{Replica, Role};
+use rhizome_block::{Block, Cid};
+use rhizome_identity::{ControlBody, ControlRecord, DeviceId, Inserted, LogHead};
+use rhizome_log::{LogId, LogTag, Seen};
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl Replica {
+    /// Takes a record in and stages it, if it holds.
+    pub(crate) fn stage_control(&mut self, record: ControlRecord) -> Result<Cid, CommandError> {
+        let cid = record.cid();
+        match self.control.insert(record) {
+            Ok(Inserted::Known) => {}
+            Ok(Inserted::Waiting { missing }) => {
+                tracing::debug!(%cid, %missing, "a control record waits for its parent");
+            }
+            Ok(Inserted::Placed { placed, refused, .. }) => {
+                for (cid, error) in refused {
+                    tracing::warn!(%cid, %error, "refused a control record");
+                }
+                placed.iter().for_each(|cid| self.stage_record(cid));
+            }
+            Err(source) => return Err(CommandError::Control { source: Arc::new(source) }),
+        }
+        Ok(cid)
+    }
+
+    fn stage_record(&mut self, cid: &Cid) {
+        let Some(record) = self.control.record(cid) else { return };
+        let (height, bytes) = (record.height(), record.to_bytes());
+        self.blocks.push(Block { cid: *cid, bytes: bytes.clone() });
+        self.staged.push(Staged::Control { cid: *cid, height, bytes });
+    }
+
+    /// Takes records of a peer.
+    pub(crate) fn take_control(
+        &mut self,
+        _tick: Tick,
+        _access: &mut Access<'_, '_>,
+        from: DeviceId,
+        records: Vec<ByteBuf>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let before = self.control.head();
+        for bytes in records.into_iter().take(CONTROL_RECORDS_MAX) {
+            let taken = ControlRecord::from_bytes(&bytes).map(|record| self.stage_control(record));
+            match taken {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(peer = %from.short(), %error, "refused a control record");
+                }
+                Err(error) => {
+                    tracing::warn!(peer = %from.short(), %error, "malformed control record");
+                    effects.push(Effect::Close(from, CloseReason::Misbehaved));
+                    return Ok(());
+                }
+            }
+        }
+        if self.control.head() != before {
+            self.control_changed(effects);
+        }
+        Ok(())
+    }
+
+    /// Records from a height on, and the tentative ones beside the chain.
+    pub(crate) fn control_from(&self, height: u64) -> Message {
+        let chain = self.control.chain_from(height);
+        let beside = self.control.tentative();
+        let mut sent = BTreeSet::new();
+        let records = chain
+            .into_iter()
+            .chain(beside)
+            .filter(|record| sent.insert(record.cid()))
+            .take(CONTROL_RECORDS_MAX)
+            .map(|record| ByteBuf::from(record.to_bytes()))
+            .collect();
+        Message::Control { records }
+    }
+
+    /// Sends a peer the records it lacks.
+    pub(crate) fn send_control(&mut self, device: DeviceId, effects: &mut Vec<Effect>) {
+        let ours = self.control_head();
+        let Some(peer) = self.peers.get_mut(&device) else { return };
+        let theirs = peer.control.unwrap_or(ControlHead { height: 0, record: ours.record });
+        if theirs == ours {
+            return;
+        }
+        peer.control = Some(ours);
+        let on_our_chain = theirs.height == 0
+            || self
+                .control
+                .chain_from(theirs.height)
+                .first()
+                .is_some_and(|record| record.cid() == theirs.record);
+        let from = if on_our_chain { theirs.height + 1 } else { 1 };
+        let message = self.control_from(from);
+        if !matches!(&message, Message::Control { records } if records.is_empty()) {
+            effects.push(Effect::Send(device, message));
+        }
+    }
+
+    /// Draws the consequences of a new control state.
+    pub(crate) fn control_changed(&mut self, effects: &mut Vec<Effect>) {
+        self.keys.learn(self.control.state());
+        self.order.voters = self.voter_history();
+        self.close_removed(effects);
+        self.choose_role(effects);
+        effects.push(Effect::ControlChanged);
+    }
+
+    fn close_removed(&mut self, effects: &mut Vec<Effect>) {
+        let state = self.control.state();
+        let removed = |device: &DeviceId| state.device(device).is_some_and(|one| !one.is_live());
+        let gone: Vec<DeviceId> =
+            self.peers.keys().copied().filter(|device| removed(device)).collect();
+        for device in gone {
+            self.peers.remove(&device);
+            effects.push(Effect::Close(device, CloseReason::Revoked));
+        }
+    }
+
+    /// Voters of every generation, from the records that count.
+    fn voter_history(&self) -> BTreeMap<u64, Vec<BTreeSet<DeviceId>>> {
+        let first = BTreeSet::from([self.control.genesis().device().device()]);
+        let mut history = BTreeMap::from([(rhizome_identity::GENERATION_FIRST, vec![first])]);
+        for record in self.control.chain_from(1) {
+            let (generation, voters) = match record.body() {
+                ControlBody::ChangeVoters(change) => (change.generation, &change.voters),
+                ControlBody::Reform(reform) => (reform.generation, &reform.voters),
+                _ => continue,
+            };
+            history.entry(generation).or_default().push(voters.iter().copied().collect());
+        }
+        history
+    }
+
+    /// Takes the part in ordering that the committed voters give this device.
+    fn choose_role(&mut self, effects: &mut Vec<Effect>) {
+        let state = self.control.committed_state();
+        let voters: BTreeSet<DeviceId> = state.voters().iter().copied().collect();
+        let generation = state.generation();
+        let was = (self.order.role, self.order.generation);
+        self.order.closing &= self.control.committed_state().height() < self.order.proposed_control;
+        self.order.generation = generation;
+        self.order.role = match (voters.contains(&self.device()), voters.len()) {
+            (false, _) => Role::Follower,
+            (true, 1) => Role::Sequencer,
+            (true, _) => match self.order.role {
+                Role::Voter { leading } if was.1 == generation => Role::Voter { leading },
+                _ => Role::Voter { leading: false },
+            },
+        };
+        if was != (self.order.role, generation) {
+            for state in self.logs.values_mut() {
+                state.proposed = state.row.placed;
+            }
+            self.order.proposed_control = 0;
+        }
+        let is_voter = matches!(self.order.role, Role::Voter { .. });
+        if is_voter && self.order.base_of.contains_key(&generation) {
+            effects.push(Effect::Order(self.run_order(generation)));
+        } else if matches!(was.0, Role::Voter { .. }) && !is_voter {
+            effects.push(Effect::Order(OrderCommand::Stop));
+        }
+    }
+
+    fn run_order(&self, generation: u64) -> OrderCommand {
+        let admitted = |device: &DeviceId| {
+            self.control.state().device(device).map(|one| (*device, one.admitted.record))
+        };
+        let list = |voters: &BTreeSet<DeviceId>| VoterList {
+            admitted: voters.iter().filter_map(admitted).collect(),
+            trusted: self.trusted_of(voters),
+        };
+        let sets = self.order.voters.get(&generation);
+        OrderCommand::Run {
+            generation,
+            base: self.order.base_of.get(&generation).copied().unwrap_or_default(),
+            sets: sets.into_iter().flatten().map(list).collect(),
+            applied: self.order.applied,
+        }
+    }
+
+    /// Notes where a generation begins: right after the record that changed the voters.
+    pub(crate) fn note_generation(&mut self, at: Seen) {
+        let generation = self.control.committed_state().generation();
+        self.order.base_of.entry(generation).or_insert(at);
+    }
+
+    /// Whether events of a log up to `seq` are accepted from their author.
+    pub(crate) fn may_author(&self, log: &LogId, seq: u64) -> bool {
+        let state = self.control.state();
+        if let Some(device) = state.device(&log.author) {
+            return match &device.revoked {
+                None => true,
+                Some(revoked) => within(&revoked.last, log, seq),
+            };
+        }
+        state.adopted().any(|(_, adopted)| within(&adopted.heads, log, seq))
+    }
+
+    /// The signed head of every log.
+    #[must_use]
+    pub fn signed_log_heads(&self) -> Vec<LogHead> {
+        let signed = |(log, state): (&LogId, &crate::state::LogState)| {
+            let head = state.row.held.filter(|head| head.seq == state.row.signed)?;
+            Some(LogHead {
+                author: log.author,
+                tag: log.tag.0,
+                incarnation: log.incarnation,
+                seq: head.seq,
+                head: head.id.0,
+            })
+        };
+        self.logs.iter().filter_map(signed).collect()
+    }
+
+    /// The last event held of each log of a device.
+    pub(crate) fn heads_of(&self, device: &DeviceId) -> Vec<LogHead> {
+        let all = self.signed_log_heads();
+        all.into_iter().filter(|head| head.author == *device).collect()
+    }
+}
+
+fn within(heads: &[LogHead], log: &LogId, seq: u64) -> bool {
+    heads.iter().any(|head| {
+        let id =
+            LogId { author: head.author, tag: LogTag(head.tag), incarnation: head.incarnation };
+        id == *log && seq <= head.seq
+    })
+}

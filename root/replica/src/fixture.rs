@@ -1,0 +1,155 @@
+//! Stored bytes of version 1 of messages, manifests and bases, read back.
+//!
+//! A fixture is written once, by running the test with `UPDATE_FIXTURES=1`, and committed; from
+//! then on the test compares with what is stored and never writes.
+#![expect(clippy::disallowed_methods, reason = "test: reads and first writes committed fixtures")]
+
+use crate::{Base, BaseKind, BaseLog, ControlHead, Manifest, Message, MessageError, PinPurpose};
+use rhizome_block::{Cid, Codec, decode, encode, peek_kind};
+use rhizome_cluster::Certificate;
+use rhizome_identity::{EpochId, SigningKeys};
+use rhizome_log::{Clock, Event, EventId, Head, LogId, LogTag, Run, RunSignature, Seen, Slot};
+use serde_bytes::ByteBuf;
+use std::path::PathBuf;
+
+/// The stored bytes, which must equal `current`.
+#[track_caller]
+fn stored(name: &str, current: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    if !path.exists() && std::env::var_os("UPDATE_FIXTURES").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, current).unwrap();
+    }
+    let stored = std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{name}: {error}; UPDATE_FIXTURES=1 writes a new one"));
+    assert!(stored == current, "{name} no longer reads as it was written");
+    stored
+}
+
+const SEEN: Seen = Seen { g: 1, i: 300, c: [7; 32] };
+
+fn keys() -> SigningKeys {
+    SigningKeys::from_secret([1; 32])
+}
+
+fn cid(name: &[u8]) -> Cid {
+    Cid::of(Codec::DagCbor, name)
+}
+
+fn log() -> LogId {
+    LogId { author: keys().device_id(), tag: LogTag([8; 16]), incarnation: 0 }
+}
+
+fn run() -> Run {
+    let epoch = EpochId { n: 0, record: cid(b"genesis") };
+    let slot = Slot { log: log(), seq: 1, prev: None, epoch, seen: SEEN };
+    let event = Event::at(&slot, vec![9; 104]).unwrap();
+    let signature = RunSignature::sign(&keys(), log(), Head { seq: 1, id: event.id });
+    Run::pack(&[event], signature)
+}
+
+/// One of every message.
+fn messages() -> Vec<(&'static str, Message)> {
+    let certificate = Certificate::new(SEEN, Vec::new());
+    let heads = vec![(log(), 300)];
+    let bytes = |text: &[u8]| ByteBuf::from(text.to_vec());
+    let control = ControlHead { height: 2, record: cid(b"record") };
+    let pins = vec![cid(b"manifest")];
+    vec![
+        (
+            "hello",
+            Message::Hello { control, order: SEEN, heads: heads.clone(), pins: pins.clone() },
+        ),
+        ("introduce", Message::Introduce),
+        ("control", Message::Control { records: vec![bytes(b"record")] }),
+        ("order", Message::Order { entries: vec![bytes(b"entry")], certificate }),
+        ("order-at", Message::OrderAt { seen: SEEN }),
+        ("heads", Message::Heads { heads }),
+        ("run", Message::Run { run: run() }),
+        ("refused", Message::Refused { log: log(), held: 299 }),
+        ("offer", Message::Offer { manifest: bytes(b"manifest") }),
+        ("want-blocks", Message::WantBlocks { cids: vec![cid(b"block")] }),
+        ("blocks", Message::Blocks { blocks: vec![(cid(b"block"), bytes(b"block"))] }),
+        ("kept", Message::Kept { pins }),
+    ]
+}
+
+#[test]
+fn every_message_of_version_1_reads_back() {
+    for (name, message) in messages() {
+        let bytes = message.to_bytes().unwrap();
+        let bytes = stored(&format!("message-{name}-v1.cbor"), &bytes);
+        assert_eq!(peek_kind(&bytes), Some("message"));
+        assert_eq!(Message::from_bytes(&bytes).unwrap(), message, "{name}");
+    }
+}
+
+#[test]
+fn a_message_of_another_version_is_refused_by_its_number() {
+    let mut bytes = Message::Introduce.to_bytes().unwrap();
+    let at = bytes.windows(2).position(|two| two == [b'v', 1]).unwrap();
+    bytes[at + 1] = 2;
+    let error = Message::from_bytes(&bytes).unwrap_err();
+    assert!(matches!(error, MessageError::Version { version: 2 }), "{error}");
+}
+
+#[test]
+fn a_manifest_of_version_1_reads_back_signed() {
+    for (name, purpose) in
+        [("attachment", PinPurpose::Attachment), ("snapshot", PinPurpose::Snapshot)]
+    {
+        let blocks = vec![Cid::of(Codec::Raw, b"one"), Cid::of(Codec::Raw, b"two")];
+        let block = Manifest::new(purpose, SEEN, blocks.clone(), b"sealed root".to_vec());
+        let block = block.sign(&keys());
+        let bytes = stored(&format!("manifest-{name}-v1.cbor"), &block.bytes);
+        assert_eq!(peek_kind(&bytes), Some("manifest"));
+        let read = Manifest::read(&bytes).unwrap();
+        assert_eq!((read.purpose, read.blocks, read.seen), (purpose, blocks, SEEN));
+        assert_eq!(read.author, keys().device_id());
+    }
+}
+
+#[test]
+fn a_base_of_version_1_reads_back() {
+    let base = Base {
+        k: BaseKind,
+        v: 1,
+        seen: SEEN,
+        control: cid(b"record"),
+        generations: vec![(1, Seen { g: 0, i: 0, c: [1; 32] })],
+        logs: vec![BaseLog {
+            log: log(),
+            head: Head { seq: 300, id: EventId(cid(b"event")) },
+            clock: Clock::at_ms(1_700_000_000_000),
+            knows: vec![(LogId { incarnation: 1, ..log() }, 4)],
+            app: Some("org.rhizome.pod".to_owned()),
+        }],
+        manifest: Some(cid(b"manifest")),
+    };
+    let bytes = stored("base-v1.cbor", &base.block().bytes);
+    assert_eq!(peek_kind(&bytes), Some("base"));
+    assert_eq!(Base::read(&bytes).unwrap(), base);
+}
+
+#[test]
+fn cut_messages_and_messages_with_one_byte_too_many_are_refused() {
+    for (name, message) in messages() {
+        let good = message.to_bytes().unwrap();
+        for length in 0..good.len() {
+            assert!(Message::from_bytes(&good[..length]).is_err(), "{name} cut to {length}");
+        }
+        let longer = [good.as_slice(), &[0]].concat();
+        assert!(Message::from_bytes(&longer).is_err(), "{name}");
+        let value: Message = Message::from_bytes(&good).unwrap();
+        assert_eq!(encode(&decode::<Whole>(&good).unwrap()).unwrap(), good, "{name}");
+        assert_eq!(value, message);
+    }
+}
+
+/// The envelope around a message, as `docs/format/session.md` draws it.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Whole {
+    k: String,
+    v: u8,
+    m: Message,
+}

@@ -1,0 +1,257 @@
+//! Opening a replica from its index, and folding blocks of the segments that the index lacks.
+//!
+//! The index may be behind the segments after a crash, or empty after it was lost. Either way the
+//! driver replays every block after the index's mark, in order, and the same rows come out as when
+//! the blocks were first completed.
+
+use crate::access::{Access, ReplicaError};
+use crate::base::Base;
+use crate::complete::News;
+use crate::input::Effect;
+use crate::keys::ReplicaKeys;
+use crate::pins::Manifest;
+use crate::rows::{self, LogRow, OrderRow, space};
+use crate::stage::{Staged, StagedEvent};
+use crate::state::{LogState, OrderState, Replica, Role};
+use rhizome_block::{Cid, Codec, peek_kind};
+use rhizome_cluster::{Certificate, Chain, EffectCursors, Entry, genesis_chain};
+use rhizome_identity::{ControlLog, ControlRecord, Genesis};
+use rhizome_log::{Clock, Event, Head, LogId, Place, RunSignature, read_header};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+/// Blocks that wait for what comes after them during a replay.
+#[derive(Default)]
+pub struct Replay {
+    header: Option<(Place, Cid, Vec<u8>)>,
+    tail: BTreeMap<LogId, Vec<(Event, Place, Place)>>,
+}
+
+impl Replica {
+    /// Opens a replica from the rows of its index.
+    pub fn open(
+        mut keys: ReplicaKeys,
+        genesis: Genesis,
+        access: &mut Access<'_, '_>,
+    ) -> Result<Self, ReplicaError> {
+        let start = genesis_chain(&genesis.identity_id());
+        let row: Option<OrderRow> = rows::get(access.index, &rows::order_key())?;
+        let control = open_control(genesis, access, row.as_ref())?;
+        keys.learn(control.state());
+        let row = row.unwrap_or_else(|| OrderRow::at(start, control.committed_head()));
+        let mut replica = Self {
+            order: OrderState {
+                chain: Chain::from(row.end),
+                end: row.end,
+                applied: row.applied,
+                role: Role::Follower,
+                generation: control.committed_state().generation(),
+                voters: BTreeMap::new(),
+                base_of: row.bases.iter().copied().collect(),
+                closing: false,
+                proposed_control: 0,
+            },
+            keys,
+            control,
+            logs: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            cursors: EffectCursors::default(),
+            peers: BTreeMap::new(),
+            blocks: Vec::new(),
+            staged: Vec::new(),
+            dirty: BTreeSet::new(),
+            unsigned: BTreeMap::new(),
+            fresh: Vec::new(),
+            cut: BTreeSet::new(),
+            clock: Clock::default(),
+            wanted: BTreeSet::new(),
+            fetching: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            appending: false,
+        };
+        replica.open_logs(access)?;
+        Ok(replica)
+    }
+
+    fn open_logs(&mut self, access: &Access<'_, '_>) -> Result<(), ReplicaError> {
+        let found: Vec<(Vec<u8>, LogRow)> = rows::scan(access.index, &[space::LOG])?;
+        for (key, row) in found {
+            let Ok(bytes) = <[u8; LogId::BYTES]>::try_from(&key[1..]) else { continue };
+            let log = LogId::from_bytes(&bytes);
+            self.clock = self.clock.max(row.clock);
+            self.cursors.restore(log, row.placed, row.effective);
+            self.index_log(log, row.app.as_deref());
+            self.logs.insert(log, LogState::new(row));
+        }
+        Ok(())
+    }
+
+    /// Makes a log known under its tag, and an adopted one also under the tag of its app here.
+    pub(crate) fn index_log(&mut self, log: LogId, app: Option<&str>) {
+        self.tags.entry(log.tag).or_default().insert(log);
+        if let Some(app) = app.filter(|_| self.keys.is_adopted(log.tag)) {
+            let tag = self.keys.log_tag(app);
+            self.tags.entry(tag).or_default().insert(log);
+        }
+    }
+
+    /// Folds one block of the segments. Effects are gathered by [`Self::finish_replay`].
+    pub fn replay(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        replay: &mut Replay,
+        place: Place,
+        cid: Cid,
+        bytes: &[u8],
+    ) -> Result<(), ReplicaError> {
+        let mut news = News::default();
+        if cid.codec() == Codec::Raw {
+            return self.replay_raw(access, replay, place, cid, bytes);
+        }
+        match peek_kind(bytes) {
+            Some("event") => replay.header = Some((place, cid, bytes.to_vec())),
+            Some("run") => self.replay_signature(access, replay, bytes)?,
+            Some("control") => {
+                if let Ok(record) = ControlRecord::from_bytes(bytes) {
+                    let height = record.height();
+                    let _ = self.control.insert(record);
+                    let staged = Staged::Control { cid, height, bytes: bytes.to_vec() };
+                    self.note(access, staged, place, place, &mut news)?;
+                    self.keys.learn(self.control.state());
+                }
+            }
+            Some("entry") => {
+                let linked = Entry::read(bytes).ok().and_then(|e| self.order.chain.extend(e).ok());
+                if let Some(entry) = linked {
+                    let staged = Staged::Entry(Box::new(entry));
+                    self.note(access, staged, place, place, &mut news)?;
+                }
+            }
+            Some("certificate") => {
+                if let Ok(certificate) = Certificate::read(bytes)
+                    && certificate.seen == self.order.chain.end()
+                {
+                    let staged = Staged::Certificate(certificate);
+                    self.note(access, staged, place, place, &mut news)?;
+                }
+            }
+            Some("base") => {
+                if let Ok(base) = Base::read(bytes) {
+                    let staged = Staged::Base(Box::new(base));
+                    self.note(access, staged, place, place, &mut news)?;
+                }
+            }
+            Some("manifest") if Manifest::read(bytes).is_ok() => {
+                let staged = Staged::Pin { manifest: cid, bytes: bytes.to_vec(), ticket: None };
+                self.note(access, staged, place, place, &mut news)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn replay_raw(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        replay: &mut Replay,
+        place: Place,
+        cid: Cid,
+        bytes: &[u8],
+    ) -> Result<(), ReplicaError> {
+        if let Some((header_place, _, header)) = replay.header.take()
+            && read_header(&header).is_ok_and(|header| header.ct_hash == *cid.digest())
+        {
+            if let Ok(event) = Event::read(header, bytes.to_vec()) {
+                let tail = replay.tail.entry(event.header.log).or_default();
+                tail.push((event, header_place, place));
+            }
+            return Ok(());
+        }
+        self.note(access, Staged::Block(cid), place, place, &mut News::default())
+    }
+
+    /// A signature makes what came before it count.
+    fn replay_signature(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        replay: &mut Replay,
+        bytes: &[u8],
+    ) -> Result<(), ReplicaError> {
+        let Ok(signature) = RunSignature::read(bytes) else { return Ok(()) };
+        let (log, signed) = (signature.log, signature.head.seq);
+        let mut news = News::default();
+        for (event, header, body) in replay.tail.remove(&log).unwrap_or_default() {
+            let seq = event.header.seq;
+            if seq != self.held(&log) + 1 || seq > signed {
+                continue;
+            }
+            let payload = self.open_event(&event);
+            let id = event.id;
+            self.log_mut(log).row.held = Some(Head { seq, id });
+            let staged = StagedEvent { log, seq, id, payload, ticket: None };
+            self.note(access, Staged::Body(Box::new(staged)), header, body, &mut news)?;
+        }
+        if self.logs.get(&log).and_then(|state| state.row.held) == Some(signature.head) {
+            self.log_mut(log).row.signed = signed;
+            let staged = Staged::Signature(signature);
+            self.note(access, staged, Place::default(), Place::default(), &mut news)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a stretch of the replay: delivers what opened and took effect, and writes the rows.
+    /// After the last stretch (`at_end`) what no signature covers is cut: it was never
+    /// acknowledged, and this device goes on in a new incarnation.
+    pub fn finish_replay(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        replay: &mut Replay,
+        at_end: bool,
+    ) -> Result<Vec<Effect>, ReplicaError> {
+        let mut effects = Vec::new();
+        self.deliver(access, &mut effects)?;
+        if at_end {
+            let me = self.device();
+            let ours = replay.tail.keys().filter(|log| log.author == me).map(|log| log.tag);
+            self.cut.extend(ours);
+            self.order.chain = Chain::from(self.order.end);
+            self.control_changed(&mut effects);
+        }
+        self.write_rows(access);
+        Ok(effects)
+    }
+
+    /// The driver cut or lost bytes this device may have signed: no log of its own goes on.
+    pub fn start_new_incarnations(&mut self) {
+        let me = self.device();
+        let tags = self.logs.keys().filter(|log| log.author == me).map(|log| log.tag);
+        let tags: Vec<_> = tags.collect();
+        self.cut.extend(tags);
+    }
+}
+
+fn open_control(
+    genesis: Genesis,
+    access: &Access<'_, '_>,
+    row: Option<&OrderRow>,
+) -> Result<ControlLog, ReplicaError> {
+    let mut control = ControlLog::new(genesis);
+    let mut records = Vec::new();
+    access.index.scan_prefix(&[space::CONTROL], &mut |_, bytes| {
+        records.push(bytes.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    for bytes in records {
+        let record = ControlRecord::from_bytes(&bytes)
+            .map_err(|error| ReplicaError::Open { what: error.to_string() })?;
+        if let Err(error) = control.insert(record) {
+            tracing::warn!(%error, "a stored control record is refused");
+        }
+    }
+    if let Some(row) = row {
+        control
+            .commit(row.control)
+            .map_err(|error| ReplicaError::Open { what: error.to_string() })?;
+    }
+    Ok(control)
+}

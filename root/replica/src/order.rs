@@ -1,0 +1,275 @@
+//! Placing: what this replica proposes, what it accepts as committed, what takes effect.
+
+use crate::access::{Access, ReplicaError};
+use crate::input::{Alarm, CloseReason, Effect, OrderCommand, OrderNews};
+use crate::rows::{self, EntryRow, EventRow};
+use crate::state::{Replica, Role};
+use rhizome_cluster::{Certificate, CertificateError, Chain, Entry, EntryBody, Ready, Sequencer};
+use rhizome_identity::{ControlBody, ControlRecord, DeviceId};
+use rhizome_log::{Dep, Position, Seen};
+use std::collections::BTreeSet;
+
+/// Most entries of one message and of one proposal: an entry is some 150 bytes, so this stays far
+/// below a frame, and a follower stores in bounded steps.
+pub(crate) const ENTRIES_MAX: usize = 1024;
+
+impl Replica {
+    /// Places what is staged or held and not placed yet, if this replica orders.
+    pub(crate) fn place_staged(&mut self, effects: &mut Vec<Effect>) {
+        match self.order.role {
+            Role::Sequencer => self.place_alone(),
+            Role::Voter { leading: true } => {
+                let bodies = self.unplaced();
+                if !bodies.is_empty() {
+                    effects.push(Effect::Order(OrderCommand::Propose(bodies)));
+                }
+            }
+            Role::Voter { leading: false } | Role::Follower => {}
+        }
+    }
+
+    fn place_alone(&mut self) {
+        let bodies = self.unplaced();
+        if bodies.is_empty() {
+            return;
+        }
+        let mut sequencer = Sequencer::new(self.order.chain.end(), self.order.generation);
+        for body in bodies {
+            let placed = sequencer.place(body);
+            self.stage_entry(placed);
+        }
+        self.order.chain = Chain::from(sequencer.end());
+        let certificate = sequencer.certify(self.keys.signing());
+        self.stage_certificate(certificate);
+    }
+
+    /// What may be placed next: control records first, nothing after one that changes the voters.
+    fn unplaced(&mut self) -> Vec<EntryBody> {
+        let mut bodies = Vec::new();
+        if self.order.closing {
+            return bodies;
+        }
+        let committed = self.control.committed_state().height().max(self.order.proposed_control);
+        for record in self.control.chain_from(committed + 1) {
+            bodies.push(EntryBody::Control { record: record.cid() });
+            self.order.proposed_control = record.height();
+            if changes_voters(record) {
+                self.order.closing = true;
+                return bodies;
+            }
+        }
+        for (log, state) in &mut self.logs {
+            let from = state.row.placed.max(state.proposed) + 1;
+            let Some(head) = state.row.held.filter(|head| head.seq == state.row.signed) else {
+                continue;
+            };
+            if head.seq >= from && bodies.len() < ENTRIES_MAX {
+                bodies.push(EntryBody::Range { log: *log, from, head });
+                state.proposed = head.seq;
+            }
+        }
+        bodies
+    }
+
+    /// Takes news of the group of voters.
+    pub(crate) fn order_news(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        news: OrderNews,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        match news {
+            OrderNews::Leading(leading) => {
+                if let Role::Voter { .. } = self.order.role {
+                    self.order.role = Role::Voter { leading };
+                    self.forget_proposals();
+                }
+                Ok(())
+            }
+            OrderNews::Committed { entries, certificate } => {
+                let me = self.device();
+                self.take_entries(access, me, entries, certificate, effects)
+            }
+        }
+    }
+
+    /// What was proposed and not committed may be lost with a leader: propose it again.
+    fn forget_proposals(&mut self) {
+        self.order.proposed_control = 0;
+        for state in self.logs.values_mut() {
+            state.proposed = state.row.placed;
+        }
+    }
+
+    /// Takes entries that somebody calls committed.
+    pub(crate) fn take_entries(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        from: DeviceId,
+        entries: Vec<Entry>,
+        certificate: Certificate,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if let Err(error) = self.verify_certificate(&certificate) {
+            tracing::warn!(peer = %from.short(), %error, "refused a certificate");
+            self.close_unless_me(from, effects);
+            return Ok(());
+        }
+        let end = self.order.chain.end();
+        if certificate.seen.i <= end.i {
+            return self.compare_orders(access, from, certificate.seen, effects);
+        }
+        let mut chain = self.order.chain;
+        let mut placed = Vec::new();
+        for entry in entries.into_iter().filter(|entry| entry.i > end.i) {
+            match chain.extend(entry) {
+                Ok(entry) => placed.push(entry),
+                Err(error) => {
+                    tracing::debug!(peer = %from.short(), %error, "entries leave a gap");
+                    return Ok(());
+                }
+            }
+        }
+        if chain.end() != certificate.seen {
+            let (ours, theirs) = (end, certificate.seen);
+            effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by: from }));
+            self.close_unless_me(from, effects);
+            return Ok(());
+        }
+        self.order.chain = chain;
+        for entry in placed {
+            self.stage_entry(entry);
+        }
+        self.stage_certificate(certificate);
+        Ok(())
+    }
+
+    fn close_unless_me(&self, from: DeviceId, effects: &mut Vec<Effect>) {
+        if from != self.device() {
+            effects.push(Effect::Close(from, CloseReason::Misbehaved));
+        }
+    }
+
+    /// Whether a majority of the voters of that generation signed.
+    fn verify_certificate(&self, certificate: &Certificate) -> Result<(), CertificateError> {
+        let empty = Vec::new();
+        let sets = self.order.voters.get(&certificate.seen.g).unwrap_or(&empty);
+        let mut result = certificate.verify(&BTreeSet::new(), &BTreeSet::new());
+        for voters in sets.iter().rev() {
+            result = certificate.verify(voters, &self.trusted_of(voters));
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    pub(crate) fn trusted_of(&self, voters: &BTreeSet<DeviceId>) -> BTreeSet<DeviceId> {
+        let state = self.control.state();
+        let trusted = |device: &&DeviceId| {
+            state.device(device).is_some_and(|one| one.certificate.body().sealing.is_some())
+        };
+        voters.iter().filter(trusted).copied().collect()
+    }
+
+    /// A certified position below our end must be one we know.
+    fn compare_orders(
+        &self,
+        access: &Access<'_, '_>,
+        from: DeviceId,
+        theirs: Seen,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
+        if let Some(ours) = row.map(|row| row.seen).filter(|ours| *ours != theirs) {
+            effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by: from }));
+        }
+        Ok(())
+    }
+
+    /// Applies certified entries as far as what they name is held. Returns what took effect.
+    pub(crate) fn apply_order(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<(Ready, Position)>, ReplicaError> {
+        let mut ready = Vec::new();
+        while self.order.applied.i < self.order.end.i {
+            let next = self.order.applied.i + 1;
+            let Some(row): Option<EntryRow> = rows::get(access.index, &rows::entry_key(next))?
+            else {
+                break;
+            };
+            if !self.may_apply(access, &row.body, effects)? {
+                break;
+            }
+            self.apply(&row, effects);
+            if self.keys.can_read() {
+                let at = Position::from(row.seen);
+                let deps = |ready: Ready| deps_of(access, ready);
+                ready.extend(self.cursors.advance(deps)?.into_iter().map(|ready| (ready, at)));
+            }
+        }
+        for (Ready { log, seq }, _) in &ready {
+            self.log_mut(*log).row.effective = *seq;
+        }
+        Ok(ready)
+    }
+
+    /// Whether what an entry names is here and is what the entry says.
+    fn may_apply(
+        &self,
+        access: &Access<'_, '_>,
+        body: &EntryBody,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, ReplicaError> {
+        match body {
+            EntryBody::Control { record } => Ok(self.control.record(record).is_some()),
+            EntryBody::Range { log, head, .. } => {
+                if self.held(log) < head.seq {
+                    return Ok(false);
+                }
+                let floor = self.logs.get(log).map_or(0, |state| state.row.floor);
+                let same = head.seq <= floor
+                    || self.event_id(access, log, head.seq)?.is_none_or(|id| id == head.id);
+                if !same {
+                    let alarm = Alarm::ForkedLog { log: *log, seq: head.seq };
+                    effects.push(Effect::Alarm(alarm));
+                }
+                Ok(same)
+            }
+        }
+    }
+
+    fn apply(&mut self, row: &EntryRow, effects: &mut Vec<Effect>) {
+        self.order.applied = row.seen;
+        match &row.body {
+            EntryBody::Range { log, head, .. } => {
+                self.cursors.place(*log, head.seq);
+                let state = self.log_mut(*log);
+                state.row.placed = state.row.placed.max(head.seq);
+                state.proposed = state.proposed.max(head.seq);
+            }
+            EntryBody::Control { record } => {
+                let generation = self.control.committed_state().generation();
+                if let Err(error) = self.control.commit(*record) {
+                    tracing::error!(%error, "an ordered control record cannot be committed");
+                }
+                if self.control.committed_state().generation() != generation {
+                    self.note_generation(row.seen);
+                }
+                self.control_changed(effects);
+            }
+        }
+    }
+}
+
+/// After such a record others may order: nothing is placed behind it in the same breath.
+fn changes_voters(record: &ControlRecord) -> bool {
+    matches!(record.body(), ControlBody::ChangeVoters(_) | ControlBody::Reform(_))
+}
+
+fn deps_of(access: &Access<'_, '_>, ready: Ready) -> Result<Vec<Dep>, ReplicaError> {
+    let row: Option<EventRow> = rows::get(access.index, &rows::event_key(&ready.log, ready.seq))?;
+    Ok(row.map(|row| row.deps).unwrap_or_default())
+}

@@ -1,0 +1,383 @@
+//! Conversations with the identity's other devices.
+//!
+//! A peer proved its key when it connected; here it must also be a live device of the identity. A
+//! device we do not know yet may show the control records that admit it, and nothing else.
+
+use crate::access::{Access, ReplicaError};
+use crate::input::{CloseReason, Effect, Tick};
+use crate::message::{ControlHead, Message};
+use crate::order::ENTRIES_MAX;
+use crate::rows::{self, EntryRow};
+use crate::state::Replica;
+use rhizome_block::Cid;
+use rhizome_cluster::{Certificate, Entry};
+use rhizome_identity::DeviceId;
+use rhizome_log::{LogId, Seen, Session, SessionEffect, SessionInput};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most control records of one message; an identity that needs more sends several.
+pub(crate) const CONTROL_RECORDS_MAX: usize = 512;
+
+/// Most entries under way to a peer that has not said it stored them.
+const ENTRIES_UNDER_WAY_MAX: u64 = 8 * ENTRIES_MAX as u64;
+
+/// One connected device.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// It said hello and belongs to the identity.
+    pub greeted: bool,
+    /// We asked it to show the control records that admit it.
+    pub asked: bool,
+    /// What to ship it.
+    pub session: Session,
+    /// How far it holds the order.
+    pub order_at: u64,
+    /// How far entries were sent.
+    pub order_sent: u64,
+    /// Its control head.
+    pub control: Option<ControlHead>,
+    /// Sets of blocks it holds.
+    pub kept: BTreeSet<Cid>,
+    /// Its hello, until it is known.
+    pub hello: Option<Message>,
+}
+
+impl Peer {
+    fn new() -> Self {
+        Self {
+            greeted: false,
+            asked: false,
+            session: Session::default(),
+            order_at: 0,
+            order_sent: 0,
+            control: None,
+            kept: BTreeSet::new(),
+            hello: None,
+        }
+    }
+}
+
+impl Replica {
+    pub(crate) fn peer_up(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if let Some(reason) = self.refusal(&device) {
+            effects.push(Effect::Close(device, reason));
+            return Ok(());
+        }
+        self.peers.insert(device, Peer::new());
+        if self.control.state().is_live(&device) {
+            let hello = self.hello(access)?;
+            effects.push(Effect::Send(device, hello));
+        }
+        Ok(())
+    }
+
+    /// A removed device is told so; an unknown one may still introduce itself.
+    fn refusal(&self, device: &DeviceId) -> Option<CloseReason> {
+        let known = self.control.state().device(device);
+        known.filter(|one| !one.is_live()).map(|_| CloseReason::Revoked)
+    }
+
+    fn hello(&self, access: &Access<'_, '_>) -> Result<Message, ReplicaError> {
+        let heads = self.signed_heads();
+        let pins = self.pins_held(access)?;
+        let control = self.control_head();
+        Ok(Message::Hello { control, order: self.order.end, heads, pins })
+    }
+
+    pub(crate) fn control_head(&self) -> ControlHead {
+        let state = self.control.state();
+        ControlHead { height: state.height(), record: state.record() }
+    }
+
+    fn signed_heads(&self) -> Vec<(LogId, u64)> {
+        let signed = |(log, state): (&LogId, &crate::state::LogState)| (*log, state.row.signed);
+        self.logs.iter().map(signed).filter(|(_, seq)| *seq > 0).collect()
+    }
+
+    pub(crate) fn peer_said(
+        &mut self,
+        tick: Tick,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        message: Message,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if !self.peers.contains_key(&device) {
+            return Ok(());
+        }
+        if !self.control.state().is_live(&device) {
+            return self.stranger_said(tick, access, device, message, effects);
+        }
+        match message {
+            Message::Hello { control, order, heads, pins } => {
+                self.greet(access, device, control, order, heads, pins, effects)
+            }
+            Message::Introduce => {
+                effects.push(Effect::Send(device, self.control_from(1)));
+                Ok(())
+            }
+            Message::Control { records } => {
+                self.take_control(tick, access, device, records, effects)
+            }
+            Message::Order { entries, certificate } => {
+                self.order_said(access, device, &entries, certificate, effects)
+            }
+            Message::OrderAt { seen } => self.order_at(access, device, seen, effects),
+            Message::Heads { heads } => self.heads_moved(access, device, heads, effects),
+            Message::Run { run } => self.take_run(access, device, run, effects),
+            Message::Refused { log, held } => {
+                tracing::debug!(peer = %device.short(), ?log, held, "peer refused a run");
+                Ok(())
+            }
+            Message::Offer { manifest } => self.offered(access, device, &manifest, effects),
+            Message::WantBlocks { cids } => self.send_blocks(access, device, &cids, effects),
+            Message::Blocks { blocks } => self.take_blocks(access, device, blocks, effects),
+            Message::Kept { pins } => self.peer_kept(access, device, pins, effects),
+        }
+    }
+
+    /// Somebody unknown may say hello and show control records.
+    fn stranger_said(
+        &mut self,
+        tick: Tick,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        message: Message,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        match message {
+            Message::Hello { .. } => {
+                let Some(peer) = self.peers.get_mut(&device) else { return Ok(()) };
+                peer.hello = Some(message);
+                peer.asked = true;
+                effects.push(Effect::Send(device, Message::Introduce));
+                Ok(())
+            }
+            Message::Control { records } => {
+                self.take_control(tick, access, device, records, effects)?;
+                if !self.control.state().is_live(&device) {
+                    effects.push(Effect::Close(device, CloseReason::NotAdmitted));
+                    return Ok(());
+                }
+                let hello = self.hello(access)?;
+                effects.push(Effect::Send(device, hello));
+                match self.peers.get_mut(&device).and_then(|peer| peer.hello.take()) {
+                    Some(hello) => self.peer_said(tick, access, device, hello, effects),
+                    None => Ok(()),
+                }
+            }
+            _ => {
+                effects.push(Effect::Close(device, CloseReason::NotAdmitted));
+                Ok(())
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    fn greet(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        control: ControlHead,
+        order: Seen,
+        heads: Vec<(LogId, u64)>,
+        pins: Vec<Cid>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let ours = self.signed_heads();
+        let Some(peer) = self.peers.get_mut(&device) else { return Ok(()) };
+        peer.greeted = true;
+        peer.control = Some(control);
+        (peer.order_at, peer.order_sent) = (order.i, order.i);
+        peer.kept = pins.into_iter().collect();
+        self.compare_end(access, device, order, effects)?;
+        self.send_control(device, effects);
+        self.ship_order(access, device, effects)?;
+        self.heads_moved(access, device, heads, effects)?;
+        self.session_step(access, device, SessionInput::OursMoved(ours), effects)?;
+        self.want_again(device, effects);
+        self.offer_pins(access, device, effects)
+    }
+
+    /// Two ends of the order at one index must carry one hash.
+    fn compare_end(
+        &self,
+        access: &Access<'_, '_>,
+        device: DeviceId,
+        theirs: Seen,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if theirs.i == 0 {
+            return Ok(());
+        }
+        let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
+        if let Some(ours) = row.map(|row| row.seen).filter(|ours| *ours != theirs) {
+            let alarm = crate::input::Alarm::Equivocation { ours, theirs, shown_by: device };
+            effects.push(Effect::Alarm(alarm));
+        }
+        Ok(())
+    }
+
+    fn order_said(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        entries: &[serde_bytes::ByteBuf],
+        certificate: Certificate,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let read: Result<Vec<Entry>, _> =
+            entries.iter().take(ENTRIES_MAX).map(|bytes| Entry::read(bytes)).collect();
+        match read {
+            Ok(entries) => self.take_entries(access, device, entries, certificate, effects),
+            Err(error) => {
+                tracing::warn!(peer = %device.short(), %error, "refused entries");
+                effects.push(Effect::Close(device, CloseReason::Misbehaved));
+                Ok(())
+            }
+        }
+    }
+
+    fn order_at(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        seen: Seen,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if let Some(peer) = self.peers.get_mut(&device) {
+            peer.order_at = peer.order_at.max(seen.i);
+            peer.order_sent = peer.order_sent.max(seen.i);
+        }
+        self.ship_order(access, device, effects)
+    }
+
+    fn heads_moved(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        heads: Vec<(LogId, u64)>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let me = self.device();
+        for (log, seq) in heads.iter().filter(|(log, _)| log.author == me) {
+            // A peer holds more of our own log than we do: this disk was restored or cut. What was
+            // signed is never signed again.
+            if *seq > self.held(log) {
+                self.cut.insert(log.tag);
+            }
+        }
+        self.session_step(access, device, SessionInput::TheirsMoved(heads), effects)
+    }
+
+    /// Tells every peer what a durable batch changed.
+    pub(crate) fn tell_peers(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        moved: &BTreeMap<LogId, u64>,
+        before: Seen,
+        control: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let greeted = |(device, peer): (&DeviceId, &Peer)| peer.greeted.then_some(*device);
+        let devices: Vec<DeviceId> = self.peers.iter().filter_map(greeted).collect();
+        let heads: Vec<(LogId, u64)> = moved.iter().map(|(log, seq)| (*log, *seq)).collect();
+        for device in devices {
+            if control {
+                self.send_control(device, effects);
+            }
+            if self.order.end.i > before.i {
+                self.ship_order(access, device, effects)?;
+                if self.order.role != crate::state::Role::Sequencer {
+                    let seen = self.order.end;
+                    effects.push(Effect::Send(device, Message::OrderAt { seen }));
+                }
+            }
+            if !heads.is_empty() {
+                let input = SessionInput::OursMoved(heads.clone());
+                self.session_step(access, device, input, effects)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps the sync session with a peer and performs what it asks for.
+    pub(crate) fn session_step(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        input: SessionInput,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let Some(peer) = self.peers.get_mut(&device) else { return Ok(()) };
+        let mut todo = peer.session.step(input);
+        while let Some(effect) = todo.pop() {
+            match effect {
+                SessionEffect::Announce(heads) => {
+                    effects.push(Effect::Send(device, Message::Heads { heads }));
+                }
+                SessionEffect::Ship { log, after } => {
+                    let to = match self.pack_run(access, &log, after)? {
+                        Some(run) => {
+                            let to = run.signature.head.seq;
+                            effects.push(Effect::Send(device, Message::Run { run }));
+                            to
+                        }
+                        // Nothing of it is on this disk (a snapshot stands for it): skip it.
+                        None => self.held(&log),
+                    };
+                    let Some(peer) = self.peers.get_mut(&device) else { return Ok(()) };
+                    todo.extend(peer.session.step(SessionInput::Shipped { log, to }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends entries the peer lacks, one generation a message, with a bounded number under way.
+    fn ship_order(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        loop {
+            let Some(peer) = self.peers.get(&device) else { return Ok(()) };
+            let from = peer.order_sent;
+            if from >= self.order.end.i || from - peer.order_at >= ENTRIES_UNDER_WAY_MAX {
+                return Ok(());
+            }
+            let Some((entries, certificate)) = self.pack_order(access, from)? else {
+                return Ok(());
+            };
+            let to = certificate.seen.i;
+            if let Some(peer) = self.peers.get_mut(&device) {
+                peer.order_sent = to;
+            }
+            effects.push(Effect::Send(device, Message::Order { entries, certificate }));
+        }
+    }
+
+    /// Acknowledges sets of blocks to every peer.
+    pub(crate) fn tell_kept(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        kept: &[Cid],
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let devices: Vec<DeviceId> = self.peers.keys().copied().collect();
+        for device in devices {
+            effects.push(Effect::Send(device, Message::Kept { pins: kept.to_vec() }));
+            self.offer_pins(access, device, effects)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! A few replicas in one thread: the machine as a driver sees it, without disks and sockets.
+
+mod world;
+
+use crate::command::{Command, RevokeReason};
+use crate::{Alarm, Effect, PinPurpose, PinSet};
+use rhizome_block::Block;
+use rhizome_identity::DeviceKind::{CloudPeer, Desktop, Laptop, Phone};
+use world::World;
+
+#[test]
+fn a_lone_device_commits_what_it_writes_at_once() {
+    let mut world = World::new(Laptop);
+    world.write(0, "notes", b"one");
+    world.write(0, "notes", b"two");
+    assert_eq!(world.effective(0), ["one", "two"]);
+    assert!(world.nodes[0].replica.all_committed());
+}
+
+#[test]
+fn a_linked_device_receives_everything_and_both_agree() {
+    let mut world = World::new(Laptop);
+    world.write(0, "notes", b"before");
+    let phone = world.link(0, Phone);
+    world.connect(0, phone);
+    world.write(phone, "notes", b"from the phone");
+    world.write(0, "notes", b"after");
+    world.settle();
+    assert_eq!(world.effective(phone), world.effective(0));
+    assert_eq!(world.effective(0).len(), 3);
+    assert_eq!(world.nodes[0].replica.applied(), world.nodes[phone].replica.applied());
+}
+
+#[test]
+fn what_was_just_written_is_shipped_without_reading_it_back() {
+    let mut world = World::new(Laptop);
+    world.write(0, "notes", b"before");
+    let phone = world.link(0, Phone);
+    world.connect(0, phone);
+    world.settle();
+    let before = world.nodes[0].shelf.reads();
+    world.write(0, "notes", b"after");
+    assert!(world.nodes[0].replica.recent.is_empty(), "nothing is kept between batches");
+    world.settle();
+    assert_eq!(world.effective(phone), ["before", "after"]);
+    // The one block read is the entry of the order.
+    assert_eq!(world.nodes[0].shelf.reads() - before, 1);
+}
+
+#[test]
+fn the_cloud_peer_orders_what_it_cannot_read_and_forwards_between_devices() {
+    let mut world = World::new(Laptop);
+    let phone = world.link(0, Phone);
+    let cloud = world.link(0, CloudPeer);
+    world.connect(0, cloud);
+    world.connect(phone, cloud);
+    world.plan(0);
+    world.settle();
+    assert!(world.nodes[cloud].replica.status().sequencer, "the cloud peer orders");
+    world.write(0, "notes", b"laptop");
+    world.write(phone, "notes", b"phone");
+    world.settle();
+    assert_eq!(world.effective(0), world.effective(phone));
+    assert_eq!(world.effective(0).len(), 2);
+    assert!(world.nodes[cloud].delivered.is_empty(), "the cloud peer opens nothing");
+    assert!(world.nodes[0].replica.all_committed());
+}
+
+#[test]
+fn writes_never_wait_and_are_committed_once_the_order_is_reachable_again() {
+    let mut world = World::new(Laptop);
+    let phone = world.link(0, Phone);
+    let cloud = world.link(0, CloudPeer);
+    world.connect(0, cloud);
+    world.connect(phone, cloud);
+    world.plan(0);
+    world.settle();
+    world.disconnect(0, cloud);
+    world.disconnect(phone, cloud);
+    for n in 0..50 {
+        world.write(0, "notes", format!("laptop {n}").as_bytes());
+        world.write(phone, "notes", format!("phone {n}").as_bytes());
+    }
+    assert!(!world.nodes[0].replica.all_committed());
+    assert_eq!(world.pending(0), 50);
+    // Without the one voter, the two still exchange what they wrote.
+    world.connect(0, phone);
+    world.settle();
+    assert_eq!(world.pending(0), 100);
+    assert_eq!(world.effective(0).len(), 0);
+    world.connect(0, cloud);
+    world.settle();
+    assert_eq!(world.effective(0).len(), 100);
+    assert_eq!(world.effective(0), world.effective(phone));
+}
+
+#[test]
+fn a_replica_opened_again_from_rows_or_from_blocks_alone_is_the_same() {
+    let mut world = World::new(Laptop);
+    let phone = world.link(0, Phone);
+    world.connect(0, phone);
+    for n in 0..20 {
+        world.write(0, "notes", format!("{n}").as_bytes());
+        world.write(phone, "tasks", format!("{n}").as_bytes());
+    }
+    world.settle();
+    for keep_rows in [true, false] {
+        let before = world.nodes[phone].replica.status();
+        let rows = world.rows(phone);
+        world.reopen(phone, keep_rows);
+        let after = world.nodes[phone].replica.status();
+        assert_eq!((after.applied, after.end), (before.applied, before.end), "rows: {keep_rows}");
+        assert_eq!(world.rows(phone), rows, "rows are a function of the blocks");
+    }
+    world.connect(0, phone);
+    world.write(phone, "notes", b"after");
+    world.settle();
+    assert_eq!(world.effective(0).last().unwrap(), "after");
+}
+
+#[test]
+fn an_unsigned_tail_is_cut_and_the_author_goes_on_in_a_new_incarnation() {
+    let mut world = World::new(Laptop);
+    world.write(0, "notes", b"kept");
+    world.write(0, "notes", b"torn");
+    // The last write is header, body, signature, entry, certificate: lose all but the event.
+    world.cut_blocks(0, 3);
+    world.reopen(0, false);
+    world.write(0, "notes", b"again");
+    let status = world.nodes[0].replica.status();
+    let incarnations: Vec<(u32, u64)> =
+        status.logs.iter().map(|log| (log.log.incarnation, log.held)).collect();
+    assert_eq!(incarnations, [(0, 1), (1, 1)]);
+    assert_eq!(world.effective(0), ["kept", "again"]);
+}
+
+#[test]
+fn a_removed_device_is_refused_and_the_rest_goes_on_under_new_keys() {
+    let mut world = World::new(Laptop);
+    let phone = world.link(0, Phone);
+    world.connect(0, phone);
+    world.write(phone, "notes", b"mine");
+    world.settle();
+    world.disconnect(0, phone);
+    let device = world.nodes[phone].replica.device();
+    world.command(0, Command::Revoke { device, reason: RevokeReason::Lost });
+    world.write(0, "notes", b"secret");
+    world.write(phone, "notes", b"too late");
+    world.connect(0, phone);
+    world.settle();
+    assert_eq!(world.effective(0), ["mine", "secret"]);
+    assert!(!world.effective(phone).contains(&"secret".to_owned()));
+    assert!(!world.pending_bodies(phone).contains(&"secret".to_owned()));
+}
+
+#[test]
+fn voters_grow_to_three_when_three_steady_machines_are_there() {
+    let mut world = World::new(Desktop);
+    let laptop = world.link(0, Laptop);
+    let cloud = world.link(0, CloudPeer);
+    for (a, b) in [(0, laptop), (0, cloud), (laptop, cloud)] {
+        world.connect(a, b);
+    }
+    world.plan(0);
+    world.settle();
+    for node in [0, laptop, cloud] {
+        assert!(world.nodes[node].runs_group, "node {node} runs the group of voters");
+    }
+}
+
+#[test]
+fn a_set_of_blocks_is_acknowledged_only_once_the_peer_holds_all_of_it() {
+    let mut world = World::new(Laptop);
+    let cloud = world.link(0, CloudPeer);
+    world.connect(0, cloud);
+    let blocks: Vec<Block> = (0..300u32).map(|n| Block::raw(n.to_be_bytes().to_vec())).collect();
+    let cids = blocks.iter().map(|block| block.cid).collect();
+    let set = PinSet { purpose: PinPurpose::Snapshot, root: Vec::new(), cids, blocks };
+    world.pin(0, set);
+    world.settle();
+    let pins = world.pins(0);
+    assert_eq!(pins.len(), 1);
+    let holders = &pins.values().next().unwrap().1;
+    assert!(holders.contains(&world.nodes[cloud].replica.device()));
+}
+
+#[test]
+fn a_stranger_is_shown_nothing() {
+    let mut world = World::new(Laptop);
+    world.write(0, "notes", b"private");
+    let mut other = World::new(Phone);
+    other.write(0, "notes", b"other");
+    let stranger = world.adopt_node(other);
+    world.connect(0, stranger);
+    world.settle();
+    assert!(world.effective(stranger).iter().all(|body| body == "other"));
+    assert_eq!(world.effective(0), ["private"]);
+}
+
+#[test]
+fn a_second_order_for_one_position_raises_the_alarm() {
+    let mut world = World::new(Laptop);
+    let phone = world.link(0, Phone);
+    world.connect(0, phone);
+    world.settle();
+    world.disconnect(0, phone);
+    // The orderer tells one story, forgets it, and tells another.
+    let fork = world.fork(0);
+    world.write(0, "notes", b"story one");
+    world.connect(0, phone);
+    world.settle();
+    world.disconnect(0, phone);
+    world.restore(0, fork);
+    world.write(0, "tasks", b"story two");
+    world.connect(0, phone);
+    world.settle();
+    let alarmed = |node: usize| {
+        let is = |effect: &Effect| matches!(effect, Effect::Alarm(Alarm::Equivocation { .. }));
+        world.nodes[node].log.iter().any(is)
+    };
+    assert!(alarmed(phone) || alarmed(0));
+}
