@@ -1,0 +1,154 @@
+//! What the segments need of a disk, and the disk made of real files.
+//!
+//! A [`Disk`] is one folder of files that grow at their end. [`MemoryDisk`] forgets what was not
+//! synced when it crashes, and [`FaultDisk`] fails on demand; both serve tests and the simulator.
+//! What the files mean is left to `segments`.
+
+mod fault;
+mod memory;
+
+pub use fault::{FaultDisk, Faults, Flip};
+pub use memory::{Crash, MemoryDisk};
+
+use crate::platform;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many files of one folder stay open: enough for the segments a busy pod reads from, far
+/// below the 1,024 files a process may open by default on Linux.
+const FILES_OPEN_MAX: usize = 64;
+
+/// One folder of files that grow at their end.
+///
+/// Nothing is durable before [`Disk::sync`] of its file and, for a file made, removed or renamed
+/// since, [`Disk::sync_dir`].
+pub trait Disk: Send + Sync {
+    /// Makes an empty file; fails if there is one of that name.
+    fn create(&self, name: &str) -> io::Result<()>;
+
+    /// Writes `bytes` after the last byte. After an error any part of them may be there.
+    fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything written to the file durable. After an error nothing is known about it.
+    fn sync(&self, name: &str) -> io::Result<()>;
+
+    /// Fills as much of `buffer` as the file holds from `offset` on; returns how much that was.
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Bytes in the file.
+    fn len(&self, name: &str) -> io::Result<u64>;
+
+    /// Drops all bytes from `len` on.
+    fn truncate(&self, name: &str, len: u64) -> io::Result<()>;
+
+    /// The names of all files, ascending.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Removes the file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Renames a file, replacing one that has the new name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Makes names durable.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// A [`Disk`] of real files in a real folder.
+#[derive(Debug)]
+pub struct FileDisk {
+    folder: PathBuf,
+    files: Mutex<BTreeMap<String, Arc<File>>>,
+}
+
+impl FileDisk {
+    /// Uses `folder`, which is made if it is missing.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        if !folder.is_dir() {
+            platform::create_folder(folder)?;
+        }
+        Ok(Self { folder: folder.to_owned(), files: Mutex::default() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        assert!(!name.contains(['/', '\\']), "a name stays within its folder");
+        self.folder.join(name)
+    }
+
+    fn file(&self, name: &str) -> io::Result<Arc<File>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = files.get(name) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(platform::open_file(&self.path(name))?);
+        if files.len() >= FILES_OPEN_MAX {
+            files.pop_first();
+        }
+        files.insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn forget(&self, name: &str) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+impl Disk for FileDisk {
+    fn create(&self, name: &str) -> io::Result<()> {
+        platform::create_file(&self.path(name)).map(drop)
+    }
+
+    fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let file = self.file(name)?;
+        platform::write_at(&file, file.metadata()?.len(), bytes)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.file(name)?.sync_data()
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        platform::read_at(&*self.file(name)?, offset, buffer)
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(self.file(name)?.metadata()?.len())
+    }
+
+    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        self.file(name)?.set_len(len)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string().ok());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.forget(name);
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.forget(from);
+        self.forget(to);
+        std::fs::rename(self.path(from), self.path(to))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        platform::sync_folder(&self.folder)
+    }
+}
+
+#[cfg(test)]
+mod tests;
