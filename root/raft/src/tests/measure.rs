@@ -1,0 +1,57 @@
+//! How long a commit takes and how many fit into a second, on real files. Not part of the suite:
+//! `cargo test -p rhizome-raft --release measure -- --ignored --nocapture`.
+
+use super::world::{FileDisk, World, config};
+use crate::testing::{body, voter_set};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+async fn world() -> World {
+    let set = voter_set(&[1, 2, 3], &[]);
+    let mut world = World::empty(&set);
+    for n in [1, 2, 3] {
+        let disk = Arc::new(FileDisk::new(n));
+        let calm =
+            crate::RaftConfig { heartbeat_ms: 150, election_ms: (500, 1_000), ..config(n, &set) };
+        world.start_on(n, calm, Arc::default(), disk, Arc::default()).await;
+    }
+    world.commit(1).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures"]
+async fn measure() {
+    let world = world().await;
+    let leader = world.leader().await;
+    let order = world.voter(leader).order.clone();
+    let mut log = world.voter(leader).log.clone();
+    let mut times = Vec::new();
+    for n in 0..2_000 {
+        let before = log.borrow_and_update().entries.len();
+        let start = Instant::now();
+        order.propose(vec![body(1_000_000 + n)]).await.unwrap();
+        log.wait_for(|log| log.entries.len() > before).await.unwrap();
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    let of = |share: usize| times[times.len() * share / 100];
+    println!("one at a time: p50 {:?}, p90 {:?}, p99 {:?}", of(50), of(90), of(99));
+
+    let count = 200_000_u64;
+    let before = log.borrow_and_update().entries.len();
+    let start = Instant::now();
+    let mut n = 0;
+    while n < count {
+        let bodies = (n..n + 64).map(|n| body(2_000_000 + n)).collect();
+        if order.propose(bodies).await.is_ok() {
+            n += 64;
+        } else {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let goal = before + usize::try_from(count).unwrap();
+    log.wait_for(|log| log.entries.len() >= goal).await.unwrap();
+    println!("many at once: {:.0} entries/s", count as f64 / start.elapsed().as_secs_f64());
+    world.stop().await;
+}
