@@ -1,0 +1,367 @@
+//! The folder of a pod: which identities are in it, and their keys.
+//!
+//! ```text
+//! DIR/current                    the identity that commands speak about
+//! DIR/transport.key              with which this pod answers strangers (linking, hosting)
+//! DIR/identities/NAME/genesis    the first record, public
+//! DIR/identities/NAME/keys       secrets of this device, for its owner's eyes only, never backed up
+//! DIR/identities/NAME/meta.json  what people call it, addresses of its devices
+//! DIR/identities/NAME/store/     segments and index
+//! DIR/run/                       socket and log of the running pod
+//! ```
+
+use rhizome_block::{CborError, decode, encode, kind};
+use rhizome_identity::{DeviceId, DeviceKeys, Genesis, IdentityId, RecoveryKit, SigningKeys};
+use rhizome_store::{create_private_folder, write_private};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Characters of an identity's id that name its folder: enough that two never meet.
+const FOLDER_NAME_CHARS: usize = 20;
+
+/// Held while a `meta.json` is read and written back: several links tell of addresses at once, and
+/// none may undo what another told. One for all identities, because it takes a millisecond.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+kind! {
+    /// Kind of the key file.
+    KeysKind = "keys"
+}
+
+/// Why the folder could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HomeError {
+    /// A file could not be read or written.
+    #[error("cannot use {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not in its format.
+    #[error("{path} is damaged")]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// What the decoder said.
+        source: CborError,
+    },
+    /// The genesis is not valid.
+    #[error("genesis in {path} is not valid")]
+    Genesis {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rhizome_identity::GenesisError,
+    },
+    /// A text file is not in its format.
+    #[error("{path} is damaged")]
+    Meta {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// The folder of a pod.
+#[derive(Clone, Debug)]
+pub struct Home {
+    dir: PathBuf,
+}
+
+/// The folder of one identity.
+#[derive(Clone, Debug)]
+pub struct IdentityHome {
+    dir: PathBuf,
+}
+
+/// Secrets of one device in one identity.
+#[derive(Clone)]
+pub struct KeyFile {
+    /// Keys of the device. A cloud peer uses the signing half only.
+    pub device: DeviceKeys,
+    /// Seed of the recovery kit, until the person has confirmed the words.
+    pub kit: Option<[u8; 32]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyFileForm {
+    k: KeysKind,
+    v: u8,
+    #[serde(with = "serde_bytes")]
+    device: Vec<u8>,
+    kit: Option<serde_bytes::ByteBuf>,
+}
+
+/// What people call an identity, and how its devices are reached.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct IdentityMeta {
+    /// Its name.
+    pub name: String,
+    /// Key id of its recovery kit.
+    pub kit_key_id: String,
+    /// Whether this is somebody else's identity, hosted here.
+    pub hosted: bool,
+    /// The identity it was adopted by: its own data lives on there.
+    pub adopted_by: Option<String>,
+    /// When it was last known to be confirmed.
+    pub kit_confirmed_ms: Option<u64>,
+    /// Addresses of its devices, by device id.
+    pub addresses: BTreeMap<String, Vec<String>>,
+    /// When each device was last heard, by device id.
+    pub heard_ms: BTreeMap<String, u64>,
+    /// Names that people gave devices later, by device id.
+    pub names: BTreeMap<String, String>,
+    /// A restore that is not finished: the manifest to read from.
+    pub restoring: Option<String>,
+}
+
+impl Home {
+    /// Uses `dir`, which is made if it is missing.
+    pub fn open(dir: &Path) -> Result<Self, HomeError> {
+        let home = Self { dir: dir.to_owned() };
+        for folder in [home.dir.clone(), home.dir.join("identities"), home.run_dir()] {
+            create_private_folder(&folder)
+                .map_err(|source| HomeError::File { path: folder, source })?;
+        }
+        Ok(home)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the running pod keeps its socket and log.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// The identities in it.
+    pub fn identities(&self) -> Result<Vec<IdentityHome>, HomeError> {
+        let path = self.dir.join("identities");
+        let read = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = read.map_err(|source| HomeError::File { path, source })?;
+        let mut homes: Vec<IdentityHome> = entries
+            .into_iter()
+            .map(|entry| IdentityHome { dir: entry.path() })
+            .filter(|home| home.dir.join("genesis").is_file() && home.dir.join("keys").is_file())
+            .collect();
+        homes.sort_by(|a, b| a.dir.cmp(&b.dir));
+        Ok(homes)
+    }
+
+    /// The folder of an identity, there or not.
+    #[must_use]
+    pub fn identity(&self, identity: &IdentityId) -> IdentityHome {
+        let text = identity.to_string();
+        let name = &text[text.len() - FOLDER_NAME_CHARS..];
+        IdentityHome { dir: self.dir.join("identities").join(name) }
+    }
+
+    /// Makes the folder of a new identity. The genesis is written last, so that a crash leaves
+    /// nothing that looks like an identity.
+    pub fn create(
+        &self,
+        genesis: &Genesis,
+        keys: &KeyFile,
+        meta: &IdentityMeta,
+    ) -> Result<IdentityHome, HomeError> {
+        let home = self.identity(&genesis.identity_id());
+        create_private_folder(&home.dir)
+            .map_err(|source| HomeError::File { path: home.dir.clone(), source })?;
+        home.write_keys(keys)?;
+        home.write_meta(meta)?;
+        home.write("genesis", &genesis.to_bytes())?;
+        Ok(home)
+    }
+
+    /// The identity that commands speak about.
+    #[must_use]
+    pub fn current(&self) -> Option<String> {
+        let text = fs::read_to_string(self.dir.join("current")).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// Chooses it.
+    pub fn set_current(&self, identity: &IdentityId) -> Result<(), HomeError> {
+        write(&self.dir.join("current"), identity.to_string().as_bytes())
+    }
+
+    /// The key with which this pod answers strangers; made on first use.
+    pub fn transport_key(&self, fresh: [u8; 32]) -> Result<SigningKeys, HomeError> {
+        let path = self.dir.join("transport.key");
+        let seed = match fs::read(&path) {
+            Ok(bytes) => <[u8; 32]>::try_from(bytes).map_err(|_| HomeError::File {
+                path,
+                source: io::Error::from(io::ErrorKind::InvalidData),
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write(&path, &fresh)?;
+                fresh
+            }
+            Err(source) => return Err(HomeError::File { path, source }),
+        };
+        Ok(SigningKeys::from_secret(seed))
+    }
+}
+
+impl IdentityHome {
+    /// The folder of the store.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads and verifies the genesis.
+    pub fn genesis(&self) -> Result<Genesis, HomeError> {
+        let (path, bytes) = self.read("genesis")?;
+        let genesis = Genesis::from_bytes(&bytes)
+            .map_err(|source| HomeError::Genesis { path: path.clone(), source })?;
+        genesis.verify().map_err(|source| HomeError::Genesis { path, source })?;
+        Ok(genesis)
+    }
+
+    /// Reads the keys.
+    pub fn keys(&self) -> Result<KeyFile, HomeError> {
+        let (path, bytes) = self.read("keys")?;
+        let form: KeyFileForm =
+            decode(&bytes).map_err(|source| HomeError::Format { path: path.clone(), source })?;
+        let broken = || HomeError::File {
+            path: path.clone(),
+            source: io::Error::from(io::ErrorKind::InvalidData),
+        };
+        let device = form.device.as_slice().try_into().map_err(|_| broken())?;
+        let kit = form.kit.map(|kit| <[u8; 32]>::try_from(kit.into_vec())).transpose();
+        let kit = kit.map_err(|_| broken())?;
+        Ok(KeyFile { device: DeviceKeys::from_bytes(device), kit })
+    }
+
+    /// Writes the keys.
+    pub fn write_keys(&self, keys: &KeyFile) -> Result<(), HomeError> {
+        let form = KeyFileForm {
+            k: KeysKind,
+            v: 1,
+            device: keys.device.to_bytes().to_vec(),
+            kit: keys.kit.map(|kit| serde_bytes::ByteBuf::from(kit.to_vec())),
+        };
+        self.write("keys", &encode(&form).expect("keys have a DAG-CBOR form"))
+    }
+
+    /// The kit, while its seed is here.
+    pub fn kit(&self) -> Result<Option<RecoveryKit>, HomeError> {
+        Ok(self.keys()?.kit.map(RecoveryKit::from_entropy))
+    }
+
+    /// Reads what people call it.
+    pub fn meta(&self) -> Result<IdentityMeta, HomeError> {
+        let (path, bytes) = self.read("meta.json")?;
+        serde_json::from_slice(&bytes).map_err(|source| HomeError::Meta { path, source })
+    }
+
+    /// Writes it.
+    pub fn write_meta(&self, meta: &IdentityMeta) -> Result<(), HomeError> {
+        let bytes = serde_json::to_vec_pretty(meta).expect("text and numbers have a JSON form");
+        self.write("meta.json", &bytes)
+    }
+
+    /// Changes what people call it, one change after the other.
+    pub fn change_meta(&self, change: impl FnOnce(&mut IdentityMeta)) -> Result<(), HomeError> {
+        // What is guarded is a file, which is replaced whole: a panic cannot have torn it.
+        let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meta = self.meta()?;
+        let before = meta.clone();
+        change(&mut meta);
+        if meta == before { Ok(()) } else { self.write_meta(&meta) }
+    }
+
+    /// Reads a file of the linking machine, if there is one.
+    #[must_use]
+    pub fn note(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.dir.join(name)).ok()
+    }
+
+    /// Writes a file of the linking machine.
+    pub fn write_note(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        self.write(name, bytes)
+    }
+
+    /// Removes it.
+    pub fn remove_note(&self, name: &str) {
+        if let Err(error) = fs::remove_file(self.dir.join(name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(name, %error, "cannot remove a note");
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<(PathBuf, Vec<u8>), HomeError> {
+        let path = self.dir.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok((path, bytes)),
+            Err(source) => Err(HomeError::File { path, source }),
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        write(&self.dir.join(name), bytes)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
+    write_private(path, bytes).map_err(|source| HomeError::File { path: path.to_owned(), source })
+}
+
+/// The name under which an identity's devices dial each other.
+#[must_use]
+pub fn server_name(identity: &IdentityId) -> String {
+    format!("{identity}.rhizome")
+}
+
+/// A device's addresses as text, by the text of its id.
+#[must_use]
+pub fn addresses_of(meta: &IdentityMeta, device: &DeviceId) -> Vec<String> {
+    meta.addresses.get(&device.to_string()).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_changes_at_the_same_time_none_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = IdentityHome { dir: dir.path().to_owned() };
+        home.write_meta(&IdentityMeta::default()).unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let home = &home;
+                scope.spawn(move || {
+                    for turn in 0..8 {
+                        let change = |meta: &mut IdentityMeta| {
+                            meta.heard_ms.insert(format!("{writer}-{turn}"), 1);
+                        };
+                        home.change_meta(change).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(home.meta().unwrap().heard_ms.len(), 64);
+    }
+}

@@ -1,0 +1,258 @@
+//! Opening one identity: its store, its index, the replay of what the index lacks, its actor.
+
+use crate::actor::{self, Fence, Notice, Parts, deliver, documents_of, mark_from};
+use crate::clock;
+use crate::handle::Handle;
+use crate::home::{HomeError, IdentityHome};
+use rhizome_doc::DocumentError;
+use rhizome_identity::{DeviceId, Genesis, IdentityId};
+use rhizome_log::{Index, IndexError, Overlay, Place};
+use rhizome_net::Link;
+use rhizome_replica::{
+    Access, Alarm, Base, Effect, Replay, Replica, ReplicaError, ReplicaKeys, space,
+};
+use rhizome_store::{
+    BufferedIndex, FolderError, Mark, OpenError, PrefixIndex, Report, SegmentsConfig, SledConfig,
+    SledIndex, Store, StoreFolder,
+};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, mpsc};
+
+/// Blocks replayed between two writes of the index, so that a long replay needs little memory.
+const REPLAY_STRETCH: usize = 4096;
+
+/// Alarms kept for `status`; older ones are in the log.
+const ALARMS_MAX: usize = 64;
+
+/// Why an identity could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenIdentityError {
+    /// Its folder.
+    #[error("identity cannot be read")]
+    Home(#[from] HomeError),
+    /// Its store folder.
+    #[error("store cannot be opened")]
+    Folder(#[from] FolderError),
+    /// Its segments.
+    #[error("segments cannot be opened")]
+    Segments(#[from] OpenError),
+    /// A file.
+    #[error("store cannot be used")]
+    Disk(#[from] io::Error),
+    /// Its index.
+    #[error("index cannot be opened; `rhizome doctor --rebuild` makes it anew")]
+    Index(#[from] IndexError),
+    /// Its replica.
+    #[error("replica cannot be opened")]
+    Replica(#[from] ReplicaError),
+    /// Its documents.
+    #[error("documents cannot be opened")]
+    Documents(#[from] DocumentError),
+}
+
+/// An identity that is open in this process.
+pub struct Identity {
+    /// Its folder.
+    pub home: IdentityHome,
+    /// Asks its actor.
+    pub handle: Handle,
+    /// Whether it is somebody else's, hosted here.
+    pub hosted: bool,
+    /// What was found when the segments were opened.
+    pub report: Report,
+    /// When it was opened here.
+    pub opened_ms: u64,
+    /// Live connections.
+    pub links: Mutex<BTreeMap<DeviceId, (u64, Link)>>,
+    /// Wakes whoever dials.
+    pub wake: Notify,
+    /// The newest alarms.
+    pub alarms: Mutex<Vec<Alarm>>,
+    /// Holds the index's mark back for other appenders.
+    pub fence: Fence,
+    /// The group of voters, while this device is one of several.
+    pub order: crate::order::Slot,
+    /// Locks the folder for as long as the identity is open.
+    pub folder: StoreFolder,
+}
+
+impl Identity {
+    /// The identity's id.
+    #[must_use]
+    pub fn id(&self) -> IdentityId {
+        self.handle.identity
+    }
+
+    /// The connection to a device, if there is one.
+    #[must_use]
+    pub fn link(&self, device: &DeviceId) -> Option<Link> {
+        self.links().get(device).map(|(_, link)| link.clone())
+    }
+
+    /// Locks the table of connections.
+    pub fn links(&self) -> std::sync::MutexGuard<'_, BTreeMap<DeviceId, (u64, Link)>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an alarm for `status`.
+    pub fn raise(&self, alarm: Alarm) {
+        tracing::error!(?alarm, "ALARM");
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        if alarms.len() < ALARMS_MAX && !alarms.contains(&alarm) {
+            alarms.push(alarm);
+        }
+    }
+}
+
+/// Where hosted identities keep their index: one for all, so that an idle one costs no memory.
+pub type SharedIndex = Arc<dyn Index>;
+
+/// Opens an identity and starts its actor.
+pub fn open(
+    home: IdentityHome,
+    shared: Option<&SharedIndex>,
+) -> Result<(Arc<Identity>, mpsc::UnboundedReceiver<Notice>), OpenIdentityError> {
+    let genesis = home.genesis()?;
+    let identity = genesis.identity_id();
+    let hosted = shared.is_some();
+    let keys = keys_of(&home, &genesis, hosted)?;
+    let folder = StoreFolder::open(&home.store_dir())?;
+    let index: Arc<dyn Index> = match shared {
+        Some(shared) => {
+            let prefix = identity.0.digest()[..8].to_vec();
+            Arc::new(PrefixIndex::new(Arc::clone(shared), prefix))
+        }
+        None => own_index(&folder)?,
+    };
+    let mut replica = open_replica(keys, genesis, &*index)?;
+    let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
+    let since = since.map(|(segment, offset)| Mark { segment, offset });
+    let (store, report) = fold(&folder, &*index, &mut replica, since)?;
+    if report.torn.is_some() {
+        replica.start_new_incarnations();
+    }
+    let fence = Fence::default();
+    let home_again = home.clone();
+    let reopen: actor::Reopen = Box::new(move |index| {
+        let gone = |error: HomeError| ReplicaError::Open { what: error.to_string() };
+        let genesis = home_again.genesis().map_err(gone)?;
+        let keys = keys_of(&home_again, &genesis, hosted).map_err(gone)?;
+        open_replica(keys, genesis, index)
+    });
+    let parts = Parts { identity, replica, index, store, fence: fence.clone(), reopen };
+    let (handle, notices) = actor::start(parts);
+    let open = Identity {
+        home,
+        handle,
+        hosted,
+        report,
+        opened_ms: clock::now_ms(),
+        links: Mutex::default(),
+        wake: Notify::new(),
+        alarms: Mutex::default(),
+        fence,
+        order: crate::order::Slot::default(),
+        folder,
+    };
+    Ok((Arc::new(open), notices))
+}
+
+fn own_index(folder: &StoreFolder) -> Result<Arc<dyn Index>, IndexError> {
+    let sled = SledIndex::open(&folder.index_path(), &SledConfig::default())?;
+    Ok(Arc::new(BufferedIndex::new(Arc::new(sled))?))
+}
+
+/// A cloud peer signs and opens nothing; a device of the identity reads.
+fn keys_of(home: &IdentityHome, genesis: &Genesis, hosted: bool) -> Result<ReplicaKeys, HomeError> {
+    let device = home.keys()?.device;
+    Ok(if hosted {
+        ReplicaKeys::blind(genesis.root(), device.signing)
+    } else {
+        ReplicaKeys::trusted(genesis.root(), device)
+    })
+}
+
+fn open_replica(
+    keys: ReplicaKeys,
+    genesis: Genesis,
+    index: &dyn Index,
+) -> Result<Replica, ReplicaError> {
+    let mut overlay = Overlay::new(index);
+    let mut access = Access { index: &mut overlay, blocks: &NoBlocks };
+    Replica::open(keys, genesis, &mut access)
+}
+
+/// While a replica is opened from its rows, no block is read.
+struct NoBlocks;
+
+impl rhizome_log::Blocks for NoBlocks {
+    fn read(&self, _: Place, cid: &rhizome_block::Cid) -> Result<Vec<u8>, rhizome_log::ReadError> {
+        Err(rhizome_log::ReadError::Damaged { cid: *cid })
+    }
+}
+
+/// Folds what the segments hold beyond the index, in stretches.
+fn fold(
+    folder: &StoreFolder,
+    index: &dyn Index,
+    replica: &mut Replica,
+    since: Option<Mark>,
+) -> Result<(Store, Report), OpenIdentityError> {
+    let disk = Arc::new(folder.segments_disk()?);
+    let mut blocks: Vec<(Place, rhizome_block::Cid, Vec<u8>)> = Vec::new();
+    let config = SegmentsConfig::default();
+    let mut folding = Folding { replay: Replay::default() };
+    let (store, report) = Store::open(disk, config, since, &mut |place, cid, bytes| {
+        blocks.push((place, cid, bytes.to_vec()));
+    })?;
+    let mut documents = documents_of(replica);
+    for stretch in blocks.chunks(REPLAY_STRETCH) {
+        folding.stretch(index, &store, replica, &mut documents, stretch, false)?;
+    }
+    folding.stretch(index, &store, replica, &mut documents, &[], true)?;
+    let Mark { segment, offset } = store.end();
+    let mut batch = rhizome_log::Batch::default();
+    batch.put(vec![space::MARK], actor::mark_bytes(segment, offset));
+    index.write(batch)?;
+    Ok((store, report))
+}
+
+struct Folding {
+    replay: Replay,
+}
+
+impl Folding {
+    fn stretch(
+        &mut self,
+        index: &dyn Index,
+        store: &Store,
+        replica: &mut Replica,
+        documents: &mut BTreeMap<Arc<str>, rhizome_doc::Documents>,
+        blocks: &[(Place, rhizome_block::Cid, Vec<u8>)],
+        at_end: bool,
+    ) -> Result<(), OpenIdentityError> {
+        let mut overlay = Overlay::new(index);
+        let mut access = Access { index: &mut overlay, blocks: store };
+        for (place, cid, bytes) in blocks {
+            crate::order::replay(&mut access, *place, bytes);
+            replica.replay(&mut access, &mut self.replay, *place, *cid, bytes)?;
+            if rhizome_block::peek_kind(bytes) == Some("base")
+                && let Ok(base) = Base::read(bytes)
+                && crate::snapshot::import_base(replica, &mut access, &base).is_none()
+            {
+                tracing::error!("a checkpoint this replica began at is not whole on this disk");
+            }
+        }
+        let effects = replica.finish_replay(&mut access, &mut self.replay, at_end)?;
+        for effect in effects {
+            if let Effect::Deliver(deliveries) = effect {
+                deliver(documents, &mut overlay, &deliveries, &mut Vec::new())?;
+            }
+        }
+        index.write(overlay.into_batch())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Devices of the identity: seeing, naming and losing them. Linking is `link`'s.
+
+use crate::identity::Identity;
+use crate::methods::facts::Facts;
+use crate::methods::identity::checked_name;
+use crate::methods::walk;
+use crate::peers::plan_voters;
+use crate::pod::Pod;
+use rhizome_api::device::{
+    Device, ListAnswer, LostAnswer, LostRequest, RenameAnswer, RenameRequest,
+};
+use rhizome_api::{ApiError, Problem};
+use rhizome_identity::{DeviceId, EpochId};
+use rhizome_replica::{Command, RevokeReason};
+use std::time::Duration;
+use tokio::task::block_in_place;
+
+/// How long removing a device waits for its place in the order before it answers without.
+const PLACE_WAIT: Duration = Duration::from_secs(2);
+
+/// The devices of the identity.
+pub async fn list(pod: &Pod) -> Result<ListAnswer, ApiError> {
+    Ok(ListAnswer { devices: Facts::of(&*pod.current()?).await?.devices() })
+}
+
+/// Gives a device another name, in the eyes of this device.
+pub async fn rename(pod: &Pod, request: RenameRequest) -> Result<RenameAnswer, ApiError> {
+    let identity = pod.current()?;
+    let name = checked_name(&request.name)?;
+    let facts = Facts::of(&identity).await?;
+    let id = facts.find(&request.device)?.id;
+    if facts.members.values().any(|one| one.live && one.id != id && one.name == name) {
+        let message = format!("a device is called `{name}` already");
+        return Err(ApiError::new(Problem::EXISTS, message).hint("rhizome device list"));
+    }
+    identity.home.change_meta(|meta| {
+        meta.names.insert(id.to_string(), name);
+    })?;
+    Ok(RenameAnswer { device: shown(&Facts::of(&identity).await?, &id) })
+}
+
+fn shown(facts: &Facts, id: &DeviceId) -> Device {
+    facts.members.get(id).map(|member| facts.device(member)).unwrap_or_default()
+}
+
+/// Removes a device and changes the keys, or says what that would do.
+pub async fn lost(pod: &Pod, request: LostRequest) -> Result<LostAnswer, ApiError> {
+    let identity = pod.current()?;
+    let facts = Facts::of(&identity).await?;
+    let member = facts.find(&request.device)?.clone();
+    if member.id == facts.me {
+        let message = "a device cannot remove itself; do it on another one";
+        return Err(ApiError::new(Problem::PRECONDITION, message).hint("rhizome device list"));
+    }
+    let device = facts.device(&member);
+    let may_hold_documents = if member.trusted { count_documents(&identity, &facts)? } else { 0 };
+    let mut answer = LostAnswer {
+        steps: steps(&device, &facts),
+        device,
+        done: false,
+        may_hold_documents,
+        key_before: Some(key_name(&facts.epoch)),
+        key_after: None,
+        committed: false,
+    };
+    if request.dry_run {
+        return Ok(answer);
+    }
+    if request.confirm.as_deref().map(str::trim) != Some(member.name.as_str()) {
+        let message = format!("the name typed is not `{}`", member.name);
+        let hint = format!("rhizome device lost \"{0}\" --confirm \"{0}\"", member.name);
+        return Err(ApiError::new(Problem::NAME_DIFFERS, message).hint(hint));
+    }
+    let command = Command::Revoke { device: member.id, reason: RevokeReason::Lost };
+    identity.handle.command(command).await?;
+    plan_voters(&identity).await;
+    let gone = member.id;
+    let placed =
+        identity.handle.until(move |replica| !replica.control().committed_state().is_live(&gone));
+    answer.committed = matches!(tokio::time::timeout(PLACE_WAIT, placed).await, Ok(Ok(())));
+    answer.done = true;
+    answer.key_after = Some(key_name(&Facts::of(&identity).await?.epoch));
+    Ok(answer)
+}
+
+fn steps(device: &Device, facts: &Facts) -> Vec<String> {
+    let mut steps = vec![
+        format!("{} receives nothing new", device.name),
+        "the keys change; what is written from now on it cannot read".to_owned(),
+        "what it writes from now on changes nothing".to_owned(),
+    ];
+    if facts.voters.iter().any(|voter| voter.to_string() == device.id) {
+        steps.push("it no longer votes on the order".to_owned());
+    }
+    steps.push("the recovery kit stays valid".to_owned());
+    steps
+}
+
+fn count_documents(identity: &Identity, facts: &Facts) -> Result<u64, ApiError> {
+    let index = identity.handle.index();
+    block_in_place(|| facts.apps().iter().map(|app| walk::count(index, app, None)).sum())
+}
+
+/// The short name of the keys of an epoch.
+fn key_name(epoch: &EpochId) -> String {
+    let [a, b, ..] = epoch.record.digest();
+    format!("K-{a:02X}{b:02X}")
+}

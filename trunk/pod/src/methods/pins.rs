@@ -1,0 +1,89 @@
+//! Which sets of blocks are kept where, read from the index without asking the actor.
+
+use crate::methods::failure;
+use rhizome_api::ApiError;
+use rhizome_block::Cid;
+use rhizome_identity::DeviceId;
+use rhizome_log::{Index, Seen, scan_prefix};
+use rhizome_replica::{Manifest, PinPurpose, space};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
+
+/// Most manifests whose contents are remembered; beyond, they are read again.
+const KNOWN_MAX: usize = 65_536;
+
+/// What a manifest is about.
+#[derive(Clone, Copy)]
+struct About {
+    purpose: PinPurpose,
+    seen: Seen,
+    prev: Option<Cid>,
+}
+
+/// Manifests read before. A name is the hash of what it names, so this can never be wrong; `None`
+/// is one that is not valid.
+static KNOWN: Mutex<BTreeMap<Cid, Option<About>>> = Mutex::new(BTreeMap::new());
+
+fn about(cid: &Cid, bytes: impl FnOnce() -> Option<Vec<u8>>) -> Option<About> {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(about) = known().get(cid) {
+        return *about;
+    }
+    let about = Manifest::read(&bytes()?).ok().map(|manifest| About {
+        purpose: manifest.purpose,
+        seen: manifest.seen,
+        prev: manifest.prev,
+    });
+    let mut known = known();
+    if known.len() >= KNOWN_MAX {
+        known.clear();
+    }
+    known.insert(*cid, about);
+    about
+}
+
+fn look(index: &dyn Index, cid: &Cid) -> Option<About> {
+    let key = [&[space::PIN], cid.to_bytes().as_slice()].concat();
+    about(cid, || index.get(&key).ok().flatten())
+}
+
+/// The newest place in the order whose checkpoint one of `holders` acknowledged holding.
+pub fn frontier(index: &dyn Index, holders: &BTreeSet<DeviceId>) -> Result<Option<Seen>, ApiError> {
+    let mut kept: BTreeMap<DeviceId, BTreeSet<Cid>> = BTreeMap::new();
+    let scanned = scan_prefix(index, &[space::KEPT], false, &mut |key, _| {
+        if let Some((device, cid)) = key[1..].split_first_chunk::<32>()
+            && holders.contains(&DeviceId(*device))
+            && let Ok(cid) = Cid::from_bytes(cid)
+        {
+            kept.entry(DeviceId(*device)).or_default().insert(cid);
+        }
+        ControlFlow::Continue(())
+    });
+    scanned.map_err(|error| failure::index(&error))?;
+    let whole = kept.values().flat_map(|kept| {
+        kept.iter().filter_map(|cid| {
+            let about = look(index, cid)?;
+            let is_whole = about.prev.is_none_or(|prev| kept.contains(&prev));
+            (about.purpose == PinPurpose::Snapshot && is_whole).then_some(about.seen)
+        })
+    });
+    Ok(whole.max_by_key(|seen| seen.i))
+}
+
+/// How many attachments are kept here.
+pub fn attachments(index: &dyn Index) -> Result<u64, ApiError> {
+    let mut count = 0;
+    let scanned = scan_prefix(index, &[space::PIN], false, &mut |key, value| {
+        let about = Cid::from_bytes(&key[1..]).ok();
+        let about = about.and_then(|cid| about_of(&cid, value));
+        count += u64::from(about.is_some_and(|about| about.purpose == PinPurpose::Attachment));
+        ControlFlow::Continue(())
+    });
+    scanned.map_err(|error| failure::index(&error))?;
+    Ok(count)
+}
+
+fn about_of(cid: &Cid, bytes: &[u8]) -> Option<About> {
+    about(cid, || Some(bytes.to_vec()))
+}

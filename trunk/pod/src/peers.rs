@@ -1,0 +1,415 @@
+//! Links to the other devices of an identity: dialling, answering, reading and writing frames.
+//!
+//! Which device is welcome is the replica's decision; here bytes move. Per device the newest
+//! connection counts. Hosted identities are never dialled for: their devices come to us.
+
+use crate::actor::Notice;
+use crate::clock;
+use crate::home::{addresses_of, server_name};
+use crate::identity::Identity;
+use crate::pod::{HOST_NAME, LINK_NAME, Pod, RECOVER_NAME};
+use rhizome_block::{decode, encode, kind};
+use rhizome_identity::DeviceId;
+use rhizome_net::{Expect, FrameReceiver, FrameSender, Incoming, Link, PeerAddress};
+use rhizome_replica::{CloseReason, Message};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Kind of the stream that carries the session's messages.
+pub const SESSION_STREAM: u8 = 1;
+/// Kind of a stream that carries one call between voters.
+pub const ORDER_STREAM: u8 = 2;
+/// Kind of the stream on which a device says where it can be reached.
+pub const ADDRESS_STREAM: u8 = 3;
+
+/// Most messages that wait for a slow connection before it is closed.
+const OUTBOX_MAX: usize = 8192;
+
+/// Most frames put into one write.
+const FRAMES_AT_ONCE: usize = 64;
+
+/// Bounds of the pause between two tries to reach a device: soon after a network comes back, and
+/// seldom enough for a device that is gone for days.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(20);
+
+/// Most devices whose addresses one message may tell.
+const DEVICES_MAX: usize = 256;
+
+/// How long a voter may be away before others take its place: longer than a restart or a walk out
+/// of the network, and short beside a day without one.
+const AWAY_MS: u64 = 15 * 60 * 1000;
+
+/// Most addresses of a device that are kept.
+const ADDRESSES_MAX: usize = 8;
+
+/// Numbers connections, so that news of an old one is told from news of a new one.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+kind! {
+    /// Kind of the message that says where a device can be reached.
+    pub AddressesKind = "addresses"
+}
+
+#[derive(Serialize, Deserialize)]
+struct Addresses {
+    k: AddressesKind,
+    v: u8,
+    /// Where the sender is reached.
+    addresses: Vec<String>,
+    /// Where it knows other devices of the identity; not told to cloud peers.
+    others: BTreeMap<String, Vec<String>>,
+}
+
+/// Answers whoever dials this process.
+pub async fn accept(pod: Pod) {
+    while let Some(incoming) = pod.inner.endpoint.accept().await {
+        let pod = pod.clone();
+        tokio::spawn(async move {
+            let name = incoming.name.clone();
+            match name.as_str() {
+                LINK_NAME => crate::link::answer(pod, incoming).await,
+                RECOVER_NAME => crate::recovery::answer(pod, incoming).await,
+                HOST_NAME => crate::host::answer(pod, incoming).await,
+                _ => answer(pod, incoming).await,
+            }
+        });
+    }
+}
+
+async fn answer(pod: Pod, incoming: Incoming) {
+    let Some(home) = pod.by_name(&incoming.name) else { return };
+    match pod.open(&home) {
+        Ok(identity) => serve(pod, identity, incoming.link, false).await,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "identity does not open");
+            incoming.link.close(1, "identity is not available");
+        }
+    }
+}
+
+/// Looks after an open identity: hears its notices and keeps its links up.
+pub fn attend(pod: Pod, identity: Arc<Identity>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+    let (hearing_pod, hearing) = (pod.clone(), Arc::clone(&identity));
+    tokio::spawn(async move {
+        while let Some(notice) = notices.recv().await {
+            match notice {
+                Notice::ControlChanged => {
+                    hearing.wake.notify_one();
+                    tell_all(&hearing_pod, &hearing);
+                }
+                Notice::Order(command) => {
+                    crate::order::command(&hearing_pod, &hearing, command).await;
+                }
+                Notice::Alarm(alarm) => hearing.raise(alarm),
+                Notice::Close(device, reason) => close(&hearing, &device, reason),
+            }
+        }
+    });
+    if !identity.hosted {
+        tokio::spawn(dial_all(pod, identity));
+    }
+}
+
+/// Tells every connected device where devices are reached: there may be a new one.
+fn tell_all(pod: &Pod, identity: &Arc<Identity>) {
+    let links: Vec<Link> = identity.links().values().map(|(_, link)| link.clone()).collect();
+    for link in links {
+        tokio::spawn(tell_addresses(pod.clone(), Arc::clone(identity), link));
+    }
+}
+
+fn close(identity: &Identity, device: &DeviceId, reason: CloseReason) {
+    let closed = identity.links().remove(device);
+    if let Some((_, link)) = closed {
+        tracing::info!(peer = %device.short(), ?reason, "closing a link");
+        let why = match reason {
+            CloseReason::NotAdmitted => "device does not belong to the identity",
+            CloseReason::Revoked => "device was removed",
+            CloseReason::Misbehaved => "protocol was broken",
+        };
+        link.close(2, why);
+    }
+    identity.wake.notify_one();
+}
+
+/// When a device may be tried again.
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
+
+/// Keeps every device whose address is known connected.
+async fn dial_all(pod: Pod, identity: Arc<Identity>) {
+    let mut pauses: BTreeMap<DeviceId, Pause> = BTreeMap::new();
+    loop {
+        if identity.handle.ask.is_closed() || pod.inner.endpoint_closed() {
+            return;
+        }
+        let missing = missing(&identity).await;
+        let mut next = PAUSE_MAX;
+        for device in missing {
+            let now = Instant::now();
+            let pause = pauses.entry(device).or_insert(Pause { until: now, length: PAUSE_MIN });
+            if pause.until > now {
+                next = next.min(pause.until - now);
+                continue;
+            }
+            if dial(&pod, &identity, device).await {
+                pauses.remove(&device);
+            } else if let Some(pause) = pauses.get_mut(&device) {
+                pause.length = (pause.length * 2).min(PAUSE_MAX);
+                pause.until = Instant::now() + jittered(pause.length);
+                next = next.min(pause.length);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(next) => {}
+            () = identity.wake.notified() => {
+                for pause in pauses.values_mut() {
+                    pause.until = Instant::now();
+                    pause.length = PAUSE_MIN;
+                }
+            }
+        }
+    }
+}
+
+/// A pause between half and all of `length`, so that two devices do not dial in step for ever.
+fn jittered(length: Duration) -> Duration {
+    let [dice] = clock::random::<1>();
+    length / 2 + length.mul_f64(f64::from(dice) / 512.0)
+}
+
+/// Live devices that are not connected.
+async fn missing(identity: &Identity) -> Vec<DeviceId> {
+    let me = identity.handle.device;
+    let live = identity.handle.look(move |replica, _| {
+        let state = replica.control().state();
+        let live = state.devices().filter(|(id, one)| one.is_live() && *id != me);
+        live.map(|(id, _)| id).collect::<Vec<_>>()
+    });
+    let links: Vec<DeviceId> = identity.links().keys().copied().collect();
+    let live = live.await.unwrap_or_default();
+    live.into_iter().filter(|device| !links.contains(device)).collect()
+}
+
+/// Tries the known addresses of a device.
+async fn dial(pod: &Pod, identity: &Arc<Identity>, device: DeviceId) -> bool {
+    let Ok(meta) = identity.home.meta() else { return false };
+    let Ok(keys) = identity.home.keys() else { return false };
+    let name = server_name(&identity.id());
+    for address in addresses_of(&meta, &device) {
+        let Ok(address) = address.parse::<PeerAddress>() else { continue };
+        for socket in address.resolve().await.unwrap_or_default() {
+            let seed = *keys.device.signing.secret();
+            let link = pod.inner.endpoint.connect(socket, &name, seed, Expect::Key(device));
+            match link.await {
+                Ok(link) => {
+                    let serving = serve(pod.clone(), Arc::clone(identity), link, true);
+                    tokio::spawn(serving);
+                    return true;
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %device.short(), %error, "cannot reach a device");
+                }
+            }
+        }
+    }
+    false
+}
+
+/// Carries the session over a link until it ends.
+async fn serve(pod: Pod, identity: Arc<Identity>, link: Link, dialled: bool) {
+    let device = link.peer();
+    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let replaced = identity.links().insert(device, (connection, link.clone()));
+    if let Some((_, old)) = replaced {
+        old.close(0, "replaced by a newer link");
+    }
+    tokio::spawn(tell_addresses(pod.clone(), Arc::clone(&identity), link.clone()));
+    let session = if dialled { link.open(SESSION_STREAM).await.ok() } else { None };
+    let mut session = match session {
+        Some((sender, receiver)) => {
+            begin(&identity, device, connection, sender, receiver).await;
+            plan_voters(&identity).await;
+            true
+        }
+        None if dialled => false,
+        None => true,
+    };
+    while session {
+        match link.accept_stream().await {
+            Ok((SESSION_STREAM, sender, receiver)) if !dialled => {
+                begin(&identity, device, connection, sender, receiver).await;
+            }
+            Ok((ORDER_STREAM, sender, receiver)) => {
+                tokio::spawn(crate::order::answer(Arc::clone(&identity), device, sender, receiver));
+            }
+            Ok((ADDRESS_STREAM, _, receiver)) => {
+                hear_addresses(&identity, device, receiver).await;
+            }
+            Ok(_) => session = false,
+            Err(error) => {
+                tracing::debug!(peer = %device.short(), %error, "link ended");
+                session = false;
+            }
+        }
+    }
+    end(&identity, device, connection).await;
+}
+
+async fn begin(
+    identity: &Arc<Identity>,
+    device: DeviceId,
+    connection: u64,
+    sender: FrameSender,
+    receiver: FrameReceiver,
+) {
+    let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
+    tokio::spawn(write_frames(sender, queue));
+    if identity.handle.peer_up(device, connection, outbox).await.is_ok() {
+        tokio::spawn(read_frames(Arc::clone(identity), device, connection, receiver));
+    }
+}
+
+async fn write_frames(mut sender: FrameSender, mut queue: mpsc::Receiver<Message>) {
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, FRAMES_AT_ONCE).await > 0 {
+        let mut frames = Vec::with_capacity(batch.len());
+        for message in batch.drain(..) {
+            match message.to_bytes() {
+                Ok(frame) => frames.push(frame),
+                Err(error) => tracing::error!(%error, "a message cannot be sent"),
+            }
+        }
+        if sender.send_many(&frames).await.is_err() || sender.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_frames(
+    identity: Arc<Identity>,
+    device: DeviceId,
+    connection: u64,
+    mut receiver: FrameReceiver,
+) {
+    while let Ok(Some(frame)) = receiver.receive().await {
+        match Message::from_bytes(&frame) {
+            Ok(message) => {
+                if identity.handle.peer_said(device, connection, message).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(peer = %device.short(), %error, "malformed message");
+                close(&identity, &device, CloseReason::Misbehaved);
+                return;
+            }
+        }
+    }
+}
+
+async fn end(identity: &Arc<Identity>, device: DeviceId, connection: u64) {
+    {
+        let mut links = identity.links();
+        if links.get(&device).is_some_and(|(current, _)| *current == connection) {
+            links.remove(&device);
+        }
+    }
+    // The actor may have ended before its links did.
+    let _ = identity.handle.peer_down(device, connection).await;
+    let heard = clock::now_ms();
+    let noted = identity.home.change_meta(|meta| {
+        meta.heard_ms.insert(device.to_string(), heard);
+    });
+    if let Err(error) = noted {
+        tracing::warn!(%error, "cannot note when a device was heard");
+    }
+    identity.wake.notify_one();
+}
+
+async fn tell_addresses(pod: Pod, identity: Arc<Identity>, link: Link) {
+    let others = if identity.hosted || !is_trusted(&identity, link.peer()).await {
+        BTreeMap::new()
+    } else {
+        identity.home.meta().map(|meta| meta.addresses).unwrap_or_default()
+    };
+    let own = Addresses { k: AddressesKind, v: 1, addresses: pod.addresses(), others };
+    let Ok(bytes) = encode(&own) else { return };
+    if let Ok((mut sender, _)) = link.open(ADDRESS_STREAM).await
+        && sender.send(&bytes).await.is_ok()
+    {
+        let _ = sender.finish().await;
+    }
+}
+
+async fn is_trusted(identity: &Identity, device: DeviceId) -> bool {
+    let look = identity.handle.look(move |replica, _| {
+        let known = replica.control().state().device(&device);
+        known.is_some_and(|one| one.certificate.body().sealing.is_some())
+    });
+    look.await.unwrap_or(false)
+}
+
+/// Notes where a device says it can be reached. What it says is only ever dialled, and whoever
+/// answers there must prove the device's key.
+async fn hear_addresses(identity: &Identity, device: DeviceId, mut receiver: FrameReceiver) {
+    let Ok(Some(frame)) = receiver.receive().await else { return };
+    let Ok(told) = decode::<Addresses>(&frame) else { return };
+    let usable = |address: &String| address.parse::<PeerAddress>().is_ok();
+    let addresses: Vec<String> =
+        told.addresses.iter().filter(|one| usable(one)).take(ADDRESSES_MAX).cloned().collect();
+    if identity.hosted {
+        return;
+    }
+    let me = identity.handle.device.to_string();
+    let noted = identity.home.change_meta(|meta| {
+        if !addresses.is_empty() {
+            meta.addresses.insert(device.to_string(), addresses);
+        }
+        for (other, addresses) in told.others.into_iter().take(DEVICES_MAX) {
+            let fit = addresses.into_iter().filter(usable).take(ADDRESSES_MAX).collect();
+            // What a device said of itself counts more than what another says of it.
+            if other != me && other.parse::<DeviceId>().is_ok() {
+                meta.addresses.entry(other).or_insert(fit);
+            }
+        }
+    });
+    identity.wake.notify_one();
+    if let Err(error) = noted {
+        tracing::warn!(%error, "cannot note an address");
+    }
+}
+
+/// Lets the replica choose voters for the devices that are there now.
+pub async fn plan_voters(identity: &Identity) {
+    let command = rhizome_replica::Command::PlanVoters {
+        present: present(identity).await,
+        mostly_on: BTreeSet::new(),
+        policy: rhizome_cluster::VoterPolicy::default(),
+    };
+    if let Err(error) = identity.handle.command(command).await {
+        tracing::debug!(%error, "voters were not changed");
+    }
+}
+
+/// Devices that are connected, and voters that were a moment ago: who starts anew, or whom we have
+/// not met yet since we did, keeps its vote.
+async fn present(identity: &Identity) -> BTreeSet<DeviceId> {
+    let mut present: BTreeSet<DeviceId> = identity.links().keys().copied().collect();
+    let voters = identity.handle.look(|replica, _| replica.control().state().voters().to_vec());
+    let heard = identity.home.meta().unwrap_or_default().heard_ms;
+    let since_ms = clock::now_ms().saturating_sub(AWAY_MS);
+    let lately = |voter: &DeviceId| {
+        let heard_ms = heard.get(&voter.to_string()).copied();
+        heard_ms.unwrap_or_default().max(identity.opened_ms) >= since_ms
+    };
+    present.extend(voters.await.unwrap_or_default().into_iter().filter(lately));
+    present
+}
