@@ -1,0 +1,72 @@
+//! The documents of one app: where references come from, and the one way that writes take.
+
+use crate::app::{App, Verb};
+use crate::batch::Batch;
+use crate::collection::Collection;
+use crate::error::Error;
+use crate::written::Written;
+use rhizome_doc::{Documents, Mutation};
+use rhizome_log::Overlay;
+use rhizome_pod::Handle;
+use rhizome_schema::{Code, CollectionPath};
+use std::sync::Arc;
+use tokio::task::block_in_place;
+
+/// The documents of one app. Cloning shares it.
+#[derive(Clone)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    handle: Handle,
+    documents: Documents,
+    app: App,
+}
+
+impl Database {
+    pub(crate) fn new(handle: Handle, app: App) -> Self {
+        let documents = handle.documents(app.name());
+        Self { shared: Arc::new(Shared { handle, documents, app }) }
+    }
+
+    /// A collection whose documents have the form of `T`.
+    pub fn collection<T>(&self, path: &str) -> Result<Collection<T>, Error> {
+        let path = CollectionPath::parse(path)?;
+        self.check(&path, Verb::Read)?;
+        Ok(Collection::new(self.clone(), path))
+    }
+
+    /// Writes that apply together or not at all.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.shared.handle
+    }
+
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.shared.documents
+    }
+
+    pub(crate) fn check(&self, collection: &CollectionPath, verb: Verb) -> Result<(), Error> {
+        self.shared.app.check(collection, verb)
+    }
+
+    /// Writes one event; resolves once it is durable here.
+    pub(crate) async fn write(&self, ops: Vec<Mutation>) -> Result<Written, Error> {
+        for mutation in &ops {
+            self.check(&mutation.path.collection(), Verb::Write)?;
+        }
+        let batch = rhizome_doc::Batch::new(ops);
+        batch.validate()?;
+        let body = batch.to_body()?;
+        let Shared { handle, documents, app } = &*self.shared;
+        block_in_place(|| documents.check(&Overlay::new(handle.index()), &batch))?;
+        let done = handle.write(app.name(), None, body).await?;
+        let written = Written::new(self.clone(), done);
+        written.refused(Code::Aborted)?;
+        Ok(written)
+    }
+}
