@@ -1,0 +1,143 @@
+//! What is measured: durations and their percentiles, and what the system knows of a process.
+
+use crate::Outcome;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// Many durations, and how long all of it took.
+#[derive(Default)]
+pub struct Series {
+    sorted: Vec<Duration>,
+    /// From the first start to the last end.
+    pub took: Duration,
+}
+
+impl Series {
+    /// Of these durations.
+    pub fn new(mut each: Vec<Duration>, took: Duration) -> Self {
+        each.sort_unstable();
+        Self { sorted: each, took }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// How many per second.
+    pub fn rate(&self) -> f64 {
+        self.sorted.len() as f64 / self.took.as_secs_f64()
+    }
+
+    /// The duration that `share` of all do not exceed.
+    pub fn percentile(&self, share: f64) -> Duration {
+        let last = self.sorted.len().saturating_sub(1);
+        let at = (last as f64 * share).round() as usize;
+        self.sorted.get(at).copied().unwrap_or_default()
+    }
+
+    /// Median and 99th percentile, for a table.
+    pub fn cells(&self) -> [String; 2] {
+        [self.percentile(0.5), self.percentile(0.99)].map(time)
+    }
+}
+
+/// A duration for people.
+pub fn time(duration: Duration) -> String {
+    let us = duration.as_secs_f64() * 1e6;
+    match us {
+        ..1_000.0 => format!("{us:.1} µs"),
+        ..1_000_000.0 => format!("{:.2} ms", us / 1e3),
+        _ => format!("{:.2} s", us / 1e6),
+    }
+}
+
+/// A count or rate for people.
+pub fn count(number: f64) -> String {
+    if number < 100.0 {
+        return format!("{number:.2}");
+    }
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size for people.
+pub fn size(bytes: f64) -> String {
+    match bytes {
+        ..1e4 => format!("{bytes:.0} B"),
+        ..1e6 => format!("{:.1} kB", bytes / 1e3),
+        _ => format!("{:.1} MB", bytes / 1e6),
+    }
+}
+
+/// What Linux says of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Process {
+    /// Memory in use, in bytes.
+    pub rss: u64,
+    /// Times that any of its threads woke up by itself or was made to wait.
+    pub switches: u64,
+    /// Processor time used, in ticks of 10 ms.
+    pub ticks: u64,
+    /// How many threads it has.
+    pub threads: usize,
+}
+
+impl Process {
+    /// Of the process with this id.
+    pub fn of(id: u32) -> Outcome<Self> {
+        let root = format!("/proc/{id}");
+        let status = fs::read_to_string(format!("{root}/status"))?;
+        let stat = fs::read_to_string(format!("{root}/stat"))?;
+        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let ticks = after_name.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok());
+        let mut process =
+            Self { rss: field(&status, "VmRSS:") * 1024, ticks: ticks.sum(), ..Self::default() };
+        for task in fs::read_dir(format!("{root}/task"))? {
+            // A thread may end while we look.
+            let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
+            process.threads += 1;
+            process.switches += field(&status, "voluntary_ctxt_switches:");
+        }
+        Ok(process)
+    }
+
+    /// Processor time used since an earlier look.
+    pub fn used_since(&self, before: &Self) -> Duration {
+        Duration::from_millis((self.ticks - before.ticks) * 10)
+    }
+
+    /// Of this process.
+    pub fn own() -> Outcome<Self> {
+        Self::of(std::process::id())
+    }
+}
+
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// Bytes that files below a folder take on disk.
+pub fn folder_bytes(path: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { folder_bytes(&entry.path())? } else { blocks(&metadata) };
+    }
+    Ok(bytes)
+}
+
+fn blocks(metadata: &fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    metadata.blocks() * 512
+}

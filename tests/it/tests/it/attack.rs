@@ -1,0 +1,255 @@
+//! Attackers without a key, with a wrong one, with a revoked one, with that of a voter: they get an
+//! error, change nothing, and the devices commit on.
+
+mod forge;
+mod wire;
+
+use crate::support::folder::files;
+use crate::support::{Node, PATIENCE, World, add_peer, agree, link, random, until};
+use crate::voters::grow;
+use forge::{Peek, Speaker};
+use rhizome_api::data::HashAnswer;
+use rhizome_api::device::LostRequest;
+use rhizome_api::{DeviceKind, DeviceLost, Durability};
+use rhizome_identity::{DeviceId, IdentityId};
+use rhizome_net::{ConnectError, Link, LinkError};
+use rhizome_pod::Home;
+use rhizome_replica::{ControlHead, Message};
+use serde_json::json;
+use std::time::Duration;
+use wire::{Attacker, dial_without_certificate};
+
+/// Kinds of streams, as `trunk/pod` numbers them.
+const SESSION: u8 = 1;
+const ORDER: u8 = 2;
+
+/// How a pod closes a link whose device or behaviour it does not accept.
+const NOT_WELCOME: u64 = 2;
+
+/// The name under which the devices of the identity of a pod dial each other, and the identity.
+fn identity_of(node: &Node) -> (String, IdentityId) {
+    let home = Home::open(&node.dir).unwrap().identities().unwrap().remove(0);
+    let identity = home.genesis().unwrap().identity_id();
+    (format!("{identity}.rhizome"), identity)
+}
+
+/// The secret of the device in the folder of a pod, as a thief of the folder has it.
+fn seed_of(node: &Node) -> ([u8; 32], DeviceId) {
+    let home = Home::open(&node.dir).unwrap().identities().unwrap().remove(0);
+    let keys = home.keys().unwrap().device;
+    (*keys.signing.secret(), keys.device_id())
+}
+
+/// Says what a device says first, as one that holds nothing.
+fn hello(identity: &IdentityId) -> Vec<u8> {
+    let control = ControlHead { height: 0, record: identity.0 };
+    let order = rhizome_log::Seen::default();
+    let hello = Message::Hello { control, order, heads: Vec::new(), pins: Vec::new() };
+    hello.to_bytes().unwrap()
+}
+
+/// Says `frames` in a session of its own and returns how the link ended.
+async fn say(link: &Link, frames: &[Vec<u8>]) -> LinkError {
+    let opened = link.open(SESSION).await;
+    if let Ok((mut sender, mut receiver)) = opened {
+        for frame in frames {
+            // The pod may have hung up already.
+            let _ = sender.send(frame).await;
+            let _ = sender.flush().await;
+        }
+        while let Ok(Some(_)) = receiver.receive().await {}
+    }
+    tokio::time::timeout(PATIENCE, link.closed()).await.expect("the pod hangs up")
+}
+
+#[track_caller]
+fn is_turned_away(ended: &LinkError) {
+    let LinkError::ClosedByPeer { code, reason } = ended else { panic!("{ended:?}") };
+    assert_eq!(*code, NOT_WELCOME, "{reason}");
+}
+
+async fn still(node: &Node, before: &HashAnswer) {
+    assert_eq!(node.hash().await.unwrap(), *before, "{} was changed", node.name);
+}
+
+async fn trio(world: &World) -> (Node, Node, Node) {
+    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
+    let mut cloud = world.host("cloud").await;
+    laptop.start().await;
+    phone.start().await;
+    cloud.start().await;
+    laptop.create("Ana", DeviceKind::Laptop).await;
+    add_peer(&laptop, &cloud).await;
+    link(&laptop, &phone, DeviceKind::Phone).await;
+    laptop.set("notes/one", json!({ "text": "mine" })).await;
+    phone.hears("notes/one").await;
+    laptop.settle(Durability::Committed).await;
+    (laptop, phone, cloud)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_is_turned_away_by_every_pod() {
+    let world = World::new();
+    let (laptop, phone, cloud) = trio(&world).await;
+    let before = agree(&[&laptop, &phone]).await;
+    let (name, identity) = identity_of(&laptop);
+    let stranger = Attacker::new(random());
+    let introduce = Message::Introduce.to_bytes().unwrap();
+    let control = Message::Control { records: vec![vec![0xa1; 40].into()] }.to_bytes().unwrap();
+    for node in [&laptop, &phone, &cloud] {
+        let bare = dial_without_certificate(node.listen, &name).await;
+        assert!(bare.is_err(), "{} speaks to somebody without a key", node.name);
+        for frames in [
+            vec![hello(&identity)],
+            vec![hello(&identity), introduce.clone()],
+            vec![hello(&identity), control.clone()],
+            vec![control.clone()],
+            vec![random::<64>().to_vec()],
+            vec![vec![0; 4 << 20]],
+        ] {
+            let link = stranger.dial(node.listen, &name).await.unwrap();
+            // One that says hello alone may wait to introduce itself; it hears nothing of ours.
+            if frames.len() == 1 && frames[0] == hello(&identity) {
+                only_introductions(&link, &frames[0]).await;
+                continue;
+            }
+            is_turned_away(&say(&link, &frames).await);
+        }
+        let elsewhere = stranger.dial(node.listen, "somebody-else.rhizome").await;
+        assert!(matches!(elsewhere, Err(ConnectError::UnknownName { .. })), "{elsewhere:?}");
+    }
+    still(&laptop, &before).await;
+    still(&phone, &before).await;
+    laptop.commit("notes/two", json!({ "text": "life goes on" })).await;
+    agree(&[&laptop, &phone]).await;
+}
+
+/// Says hello and checks that nothing but the question who it is comes back.
+async fn only_introductions(link: &Link, hello: &[u8]) {
+    let (mut sender, mut receiver) = link.open(SESSION).await.unwrap();
+    sender.send(hello).await.unwrap();
+    sender.flush().await.unwrap();
+    let hear = async {
+        while let Ok(Some(frame)) = receiver.receive().await {
+            let message = Message::from_bytes(&frame).unwrap();
+            assert!(matches!(message, Message::Introduce), "a stranger is told {message:?}");
+        }
+    };
+    // Silence is an answer, too.
+    let _ = tokio::time::timeout(Duration::from_millis(300), hear).await;
+    link.close(0, "seen enough");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_another_key_is_not_spoken_to() {
+    let world = World::new();
+    let (laptop, mut phone, _cloud) = trio(&world).await;
+    phone.stop().await;
+    let before = laptop.hash().await.unwrap();
+    let impostor = Attacker::listening(random(), phone.listen);
+    let dialled = phone.cable.counts().up_datagrams;
+    laptop.set("notes/wanted", json!({ "text": "for the phone alone" })).await;
+    let look = || async {
+        let now = phone.cable.counts().up_datagrams;
+        if now > dialled + 2 { Ok(()) } else { Err(format!("{now} datagrams")) }
+    };
+    until("the laptop dials the impostor", PATIENCE, look).await;
+    let taken_in = tokio::time::timeout(Duration::from_secs(2), impostor.endpoint.accept()).await;
+    assert!(taken_in.is_err(), "the laptop finished a handshake with an impostor");
+    let phone_seen = laptop.devices().await;
+    assert!(phone_seen.iter().all(|one| one.name != "phone" || !one.connected), "{phone_seen:?}");
+    impostor.endpoint.close().await;
+    drop(impostor);
+    phone.start().await;
+    phone.hears("notes/wanted").await;
+    assert_ne!(agree(&[&laptop, &phone]).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_device_is_told_nothing_and_believed_nothing() {
+    let world = World::new();
+    let (mut laptop, phone, cloud) = trio(&world).await;
+    agree(&[&laptop, &phone]).await;
+    let (seed, _) = seed_of(&phone);
+    let (name, identity) = identity_of(&laptop);
+    let confirm = Some("phone".to_owned());
+    let request = LostRequest { device: "phone".to_owned(), confirm, dry_run: false };
+    laptop.ask::<DeviceLost>(&request).await;
+    laptop.commit("notes/after", json!({ "text": "not for the thief" })).await;
+    let before = laptop.hash().await.unwrap();
+
+    // The stolen phone writes on, and dials everybody it knows.
+    phone.set("notes/forged", json!({ "text": "as if nothing had happened" })).await;
+    let thief = Attacker::new(seed);
+    for node in [&laptop, &cloud] {
+        let link = thief.dial(node.listen, &name).await.unwrap();
+        is_turned_away(&say(&link, &[hello(&identity)]).await);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(phone.get("notes/after").await.is_err(), "the thief reads what is new");
+    assert!(laptop.get("notes/forged").await.is_err(), "the thief is believed");
+    still(&laptop, &before).await;
+    laptop.commit("notes/later", json!({ "text": "life goes on" })).await;
+
+    // What the thief knows opens nothing that was written since, wherever it is found.
+    laptop.stop().await;
+    let held = files(&cloud.dir);
+    assert!(held.len() > 3, "{:?}", held.keys());
+    laptop.start().await;
+    assert!(laptop.get("notes/forged").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_forges_gets_errors_and_changes_nothing() {
+    let world = World::new();
+    let (mut desktop, mut laptop) = (world.node("desktop").await, world.node("laptop").await);
+    let mut cloud = world.host("cloud").await;
+    grow(&mut desktop, &mut laptop, &mut cloud).await;
+    cloud.kill();
+    desktop.settle(Durability::Committed).await;
+    let (seed, hostile) = seed_of(&cloud);
+    let peek = Peek::at(&mut desktop, hostile).await;
+    laptop.meets("desktop").await;
+    desktop.commit("notes/before", json!({ "n": 1 })).await;
+    laptop.settle(Durability::Committed).await;
+    let before = agree(&[&desktop, &laptop]).await;
+
+    let (name, _) = identity_of(&desktop);
+    let attacker = Attacker::new(seed);
+    for victim in [&desktop, &laptop] {
+        let link = attacker.dial(victim.listen, &name).await.unwrap();
+        let speaker = Speaker { link, peek: &peek };
+        speaker.forges_everything().await;
+        assert_eq!(victim.status().await.order.voters.len(), 3);
+    }
+    garbage_sessions(&attacker, &desktop, &name).await;
+    still(&desktop, &before).await;
+    still(&laptop, &before).await;
+    desktop.commit("notes/without", json!({ "n": 2 })).await;
+    cloud.start().await;
+    desktop.meets("cloud").await;
+    laptop.kill();
+    desktop.commit("notes/with", json!({ "n": 3 })).await;
+    laptop.start().await;
+    laptop.hears("notes/with").await;
+    laptop.settle(Durability::Committed).await;
+    agree(&[&desktop, &laptop]).await;
+}
+
+/// A device of the identity that breaks the session's protocol is cut off, each time.
+async fn garbage_sessions(attacker: &Attacker, victim: &Node, name: &str) {
+    let forged = forge::certificate_of_one();
+    let order = Message::Order { entries: vec![vec![1, 2, 3].into()], certificate: forged };
+    let record = Message::Control { records: vec![vec![0xa0; 30].into()] };
+    for frame in [
+        Vec::new(),
+        vec![0xff; 100],
+        random::<64>().to_vec(),
+        vec![0xa1; (4 << 20) - 1],
+        order.to_bytes().unwrap(),
+        record.to_bytes().unwrap(),
+    ] {
+        let link = attacker.dial(victim.listen, name).await.unwrap();
+        is_turned_away(&say(&link, &[frame]).await);
+    }
+}

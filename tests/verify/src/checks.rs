@@ -1,0 +1,86 @@
+//! The checks: their names, their order, and the commands each consists of.
+
+use crate::step::{Outcome, Step, all};
+use crate::web;
+use std::path::Path;
+
+/// One check.
+#[derive(Debug)]
+pub struct Check {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it checks, for `cargo verify list`.
+    pub about: &'static str,
+    /// Whether `cargo verify` runs it without being asked; `cargo verify nightly` runs all.
+    pub daily: bool,
+    /// Runs it from the top folder; `true` asks for the long variants.
+    pub run: fn(&Path, bool) -> Outcome,
+}
+
+impl PartialEq for Check {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// All checks, quick ones first.
+pub const CHECKS: &[Check] = &[
+    Check { name: "format", about: "the sources are formatted", daily: true, run: format },
+    Check { name: "lint", about: "clippy has nothing to say", daily: false, run: lint },
+    Check {
+        name: "tidy",
+        about: "imports, purity, sizes and documents keep the rules",
+        daily: false,
+        run: tidy,
+    },
+    Check { name: "unit", about: "the tests beside the code pass", daily: true, run: unit },
+    Check { name: "it", about: "real pods on loopback keep their promises", daily: false, run: it },
+    Check {
+        name: "docs",
+        about: "the documentation builds and its code runs",
+        daily: false,
+        run: docs,
+    },
+    Check {
+        name: "web",
+        about: "the pure crates build for the browser",
+        daily: false,
+        run: web::run,
+    },
+];
+
+fn format(root: &Path, long: bool) -> Outcome {
+    Step::cargo(&["fmt", "--all", "--check"]).run(root, long)
+}
+
+fn lint(root: &Path, long: bool) -> Outcome {
+    let clippy = ["clippy", "--locked", "--quiet", "--workspace", "--all-targets"];
+    Step::cargo(&clippy).with(&["--", "-D", "warnings"]).run(root, long)
+}
+
+fn tidy(root: &Path, long: bool) -> Outcome {
+    Step::cargo(&["test", "--locked", "--quiet", "-p", "rhizome-it", "--test", "tidy"])
+        .run(root, long)
+}
+
+fn unit(root: &Path, long: bool) -> Outcome {
+    let test = ["test", "--locked", "--quiet", "--no-fail-fast", "--workspace"];
+    Step::cargo(&test)
+        .with(&["--exclude", "rhizome-it", "--lib", "--bins", "--tests"])
+        .run(root, long)
+}
+
+/// The tests start the binary, so it is built first.
+fn it(root: &Path, long: bool) -> Outcome {
+    let build = Step::cargo(&["build", "--locked", "--quiet", "-p", "rhizome-cli"]);
+    let test = ["test", "--locked", "--quiet", "--no-fail-fast", "-p", "rhizome-it", "--tests"];
+    all(&[build, Step::cargo(&test)], root, long)
+}
+
+fn docs(root: &Path, long: bool) -> Outcome {
+    let doc = Step::cargo(&["doc", "--locked", "--quiet", "--workspace", "--no-deps"])
+        .with(&["--document-private-items"])
+        .set("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
+    let test = Step::cargo(&["test", "--locked", "--quiet", "--workspace", "--doc"]);
+    all(&[doc, test], root, long)
+}
