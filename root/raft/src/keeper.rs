@@ -83,6 +83,7 @@ impl Keeper {
         if self.leader != Some(leader)
             && self.shared.events.try_send(RaftEvent::Leader(leader)).is_ok()
         {
+            metrics::counter!("rhizome_raft_leader_changes_total").increment(1);
             self.leader = Some(leader);
         }
     }
@@ -151,7 +152,7 @@ async fn change(raft: Raft, shared: Arc<Shared>, wanted: BTreeSet<NodeId>) {
     }
     let goal = ChangeMembers::ReplaceAllVoters(wanted);
     match raft.change_membership(goal, false).await {
-        Ok(_) => metrics::counter!("raft_membership_changes").increment(1),
+        Ok(_) => metrics::counter!("rhizome_raft_membership_changes_total").increment(1),
         Err(error) => tracing::debug!(%error, "voters cannot be changed yet"),
     }
 }

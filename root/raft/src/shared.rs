@@ -128,7 +128,7 @@ impl Shared {
     fn pump(&self, state: &mut State) {
         while let Some((entries, certificate)) = state.due() {
             let Ok(permit) = self.events.try_reserve() else { return };
-            metrics::counter!("raft_committed_entries").increment(entries.len() as u64);
+            metrics::counter!("rhizome_raft_committed_entries_total").increment(entries.len() as u64);
             state.set_emitted(entries.last().map_or(0, |entry| entry.i));
             permit.send(RaftEvent::Committed { entries, certificate });
         }
@@ -191,7 +191,7 @@ impl Shared {
 
     /// Reports that a peer was refused.
     pub(crate) fn refuse(&self, from: DeviceId, reason: GuardError) {
-        metrics::counter!("raft_refused_messages").increment(1);
+        metrics::counter!("rhizome_raft_refused_total").increment(1);
         tracing::debug!(%from, %reason, "raft message refused");
         self.remark(RaftEvent::Refused { from, reason });
     }

@@ -7,6 +7,7 @@
 mod arguments;
 mod client;
 mod commands;
+mod config;
 mod context;
 mod daemon;
 mod demo;

@@ -10,6 +10,7 @@ use rhizome_replica::{
 };
 use rhizome_store::Store;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Changes of one batch, shared by all who watch.
@@ -115,8 +116,11 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let ticket = rhizome_replica::Ticket(0);
         let write = Write { ticket, app: app.to_owned(), schema, body };
+        let started = Instant::now();
         self.send(Ask::Write(write, reply)).await?;
-        answer.await.map_err(|_| self.closed())?
+        let done = answer.await.map_err(|_| self.closed())?;
+        metrics::histogram!("rhizome_write_seconds").record(started.elapsed());
+        done
     }
 
     /// Changes the identity; resolves once the change is durable here.

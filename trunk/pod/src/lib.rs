@@ -9,6 +9,7 @@
 mod actor;
 mod adopt;
 mod clock;
+mod exporter;
 mod handle;
 mod home;
 mod host;

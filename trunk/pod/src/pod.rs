@@ -48,6 +48,9 @@ pub struct PodOptions {
     pub host: bool,
     /// Whether it announces itself on the local network.
     pub lan: bool,
+    /// Where it shows what it counts, as text for Prometheus; nowhere by default. Whoever can
+    /// connect there learns how busy the pod is, so keep it to loopback or a network of your own.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why a pod could not be started or asked.
@@ -63,6 +66,14 @@ pub enum PodError {
     /// An identity.
     #[error("identity cannot be opened")]
     Identity(#[from] OpenIdentityError),
+    /// The address for its figures.
+    #[error("figures cannot be shown at {address}")]
+    Metrics {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The local API.
     #[error("local API cannot be served")]
     Serve(#[source] std::io::Error),
@@ -165,6 +176,10 @@ impl Pod {
         for home in pod.inner.home.identities()? {
             pod.admit(&home)?;
         }
+        if let Some(address) = pod.inner.options.metrics {
+            let shown = crate::exporter::start(&pod, address).await;
+            shown.map_err(|source| PodError::Metrics { address, source })?;
+        }
         tokio::spawn(peers::accept(pod.clone()));
         crate::link::resume(&pod);
         crate::lan::start(&pod);
@@ -230,6 +245,13 @@ impl Pod {
     #[must_use]
     pub fn identities(&self) -> Vec<Arc<Identity>> {
         self.opened().values().cloned().collect()
+    }
+
+    /// How many identities are hosted here for others, open or not.
+    #[must_use]
+    pub fn tenants(&self) -> usize {
+        let names = self.inner.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.values().filter(|home| home.meta().is_ok_and(|meta| meta.hosted)).count()
     }
 
     /// Chooses the identity that commands speak about.

@@ -1,5 +1,6 @@
 //! `rhizome run` and `rhizome stop`: the pod as a process.
 
+use crate::config::PodConfig;
 use crate::context::Context;
 use clap::Args;
 use rhizome_api::{ApiError, Empty, Exit, PodStop, Problem};
@@ -13,6 +14,7 @@ use tracing_subscriber::EnvFilter;
   rhizome run
   rhizome run --listen 0.0.0.0:7733
   rhizome run --host --listen 0.0.0.0:7733 --advertise pods.example.org:7733
+  rhizome run --metrics 127.0.0.1:9464
 ")]
 pub(crate) struct RunArgs {
     /// Where other devices reach this pod [default: loopback, a free port].
@@ -27,17 +29,35 @@ pub(crate) struct RunArgs {
     /// An address to tell other devices, where it differs from --listen; may be given again.
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Vec<String>,
+    /// Show figures for Prometheus here, under /metrics.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+}
+
+impl RunArgs {
+    /// What the flags set.
+    fn config(self) -> PodConfig {
+        PodConfig {
+            listen: self.listen,
+            advertise: Some(self.advertise).filter(|all| !all.is_empty()),
+            host: self.host.then_some(true),
+            lan: self.no_lan.then_some(false),
+            metrics: self.metrics,
+        }
+    }
 }
 
 /// Runs the pod until it is asked to stop.
 pub(super) async fn perform(args: RunArgs, context: &Context) -> Result<Exit, ApiError> {
     log_to_stderr(context);
+    let config = args.config().or(PodConfig::of_surroundings(&context.dir)?);
     let options = PodOptions {
         dir: context.dir.clone(),
-        listen: args.listen,
-        advertise: args.advertise,
-        host: args.host,
-        lan: !args.no_lan,
+        listen: config.listen,
+        advertise: config.advertise.unwrap_or_default(),
+        host: config.host.unwrap_or(false),
+        lan: config.lan.unwrap_or(true),
+        metrics: config.metrics,
     };
     rhizome_pod::run(options).await?;
     Ok(Exit::Ok)

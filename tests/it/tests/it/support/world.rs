@@ -174,6 +174,7 @@ impl Node {
             advertise: vec![self.cable.local_addr().to_string()],
             host: self.host,
             lan: false,
+            metrics: None,
         }
     }
 
