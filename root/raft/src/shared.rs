@@ -128,7 +128,8 @@ impl Shared {
     fn pump(&self, state: &mut State) {
         while let Some((entries, certificate)) = state.due() {
             let Ok(permit) = self.events.try_reserve() else { return };
-            metrics::counter!("rhizome_raft_committed_entries_total").increment(entries.len() as u64);
+            metrics::counter!("rhizome_raft_committed_entries_total")
+                .increment(entries.len() as u64);
             state.set_emitted(entries.last().map_or(0, |entry| entry.i));
             permit.send(RaftEvent::Committed { entries, certificate });
         }

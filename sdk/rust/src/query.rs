@@ -60,7 +60,9 @@ impl<T: DeserializeOwned> Query<T> {
         if let Some(error) = self.wrong {
             return Err(error);
         }
-        let (documents, index) = (self.db.documents(), self.db.handle().index());
+        let (documents, handle) = (self.db.documents(), self.db.handle());
+        handle.plan(documents, &self.query)?;
+        let index = handle.index();
         let found = block_in_place(|| documents.query(index, &self.query))?;
         found.iter().map(|doc| Document::of(doc)).collect()
     }

@@ -76,6 +76,9 @@ impl Following {
     fn open(db: &Database, target: Target) -> Result<Self, Error> {
         // Listening begins before reading, so that nothing falls between the two.
         let heard = db.handle().changes();
+        if let Target::Query(query) = &target {
+            db.handle().plan(db.documents(), query)?;
+        }
         let index = db.handle().index();
         let (listener, first) =
             block_in_place(|| Listener::open(db.documents(), index, target.clone()))?;

@@ -33,13 +33,12 @@ type Reply<T> = oneshot::Sender<Result<T, AskError>>;
 /// Looks at the replica from inside.
 pub type Look = Box<dyn FnOnce(&Replica, &Access<'_, '_>) + Send>;
 
-/// Documents of a checkpoint, in the form the document layer exported them.
-pub struct Restore {
-    /// Name of the app.
-    pub app: String,
-    /// Keys and records.
-    pub documents: Vec<(Vec<u8>, Vec<u8>)>,
-}
+/// Changes rows that no event stands for (documents of a checkpoint, an index of fields), and
+/// returns what to do once they are written.
+pub type Edit = Box<dyn FnOnce(&mut Overlay<'_>) -> Edited + Send>;
+
+/// Tells whoever asked for an [`Edit`].
+pub type Edited = Box<dyn FnOnce() + Send>;
 
 /// What an actor can be asked.
 pub enum Ask {
@@ -86,8 +85,8 @@ pub enum Ask {
     Keep(Vec<Block>, Reply<Outcome>),
     /// Begin at a checkpoint.
     Begin(Box<Base>, Reply<Outcome>),
-    /// Take documents of a checkpoint in.
-    Restore(Restore, Reply<()>),
+    /// Change rows that no event stands for.
+    Edit(Edit),
     /// End, after what is queued.
     Close,
 }
@@ -188,6 +187,7 @@ pub fn start(parts: Parts) -> (Handle, mpsc::UnboundedReceiver<Notice>) {
         store: parts.store.clone(),
         changes: changes.clone(),
         pulse: pulses,
+        indexing: crate::indexing::UnderWay::default(),
     };
     let documents = documents_of(&parts.replica);
     let actor = Actor {
@@ -300,7 +300,7 @@ impl Actor {
         let index = Arc::clone(&self.index);
         let mut overlay = Overlay::new(&*index);
         let mut effects = Vec::new();
-        let mut looks = Vec::new();
+        let (mut looks, mut edited) = (Vec::new(), Vec::new());
         let first_is_news = first.is_some();
         if let Some(input) = first {
             self.step(&mut overlay, input, &mut effects)?;
@@ -314,10 +314,7 @@ impl Actor {
                     refuse(reply, failed.as_ref());
                 }
                 Ask::Look(look) => looks.push(look),
-                Ask::Restore(restore, reply) => {
-                    self.restore(&mut overlay, &restore)?;
-                    let _ = reply.send(Ok(()));
-                }
+                Ask::Edit(edit) => edited.push(edit(&mut overlay)),
                 Ask::Close => {}
                 ask => {
                     if let Some(input) = self.input(ask) {
@@ -337,6 +334,7 @@ impl Actor {
                 index.write(batch)?;
             }
             self.perform(effects, changed);
+            edited.into_iter().for_each(|tell| tell());
         }
         let mut overlay = Overlay::new(&*index);
         let access = Access { index: &mut overlay, blocks: &self.store };
@@ -408,14 +406,6 @@ impl Actor {
         Ok(())
     }
 
-    fn restore(&mut self, overlay: &mut Overlay<'_>, restore: &Restore) -> Result<(), BatchError> {
-        let documents = Documents::new(&restore.app);
-        for (key, bytes) in &restore.documents {
-            documents.import_committed(overlay, key, bytes)?;
-        }
-        Ok(())
-    }
-
     /// Turns an ask into an input, and notes who waits for it.
     fn input(&mut self, ask: Ask) -> Option<Input> {
         match ask {
@@ -464,7 +454,7 @@ impl Actor {
             }
             Ask::Order(news) => Some(Input::Order(news)),
             Ask::Graft(run) => Some(Input::Graft(run)),
-            Ask::Look(_) | Ask::Restore(..) | Ask::Close => None,
+            Ask::Look(_) | Ask::Edit(_) | Ask::Close => None,
         }
     }
 

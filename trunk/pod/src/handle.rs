@@ -1,10 +1,11 @@
 //! What the rest of the pod holds of an identity: a way to ask its actor, and its index to read.
 
-use crate::actor::Ask;
+use crate::actor::{Ask, Edited};
+use crate::indexing::UnderWay;
 use rhizome_block::{Block, Cid};
-use rhizome_doc::{Change, Documents};
+use rhizome_doc::{Change, DocumentError, Documents};
 use rhizome_identity::{DeviceId, IdentityId};
-use rhizome_log::{EventId, Index, LogId, Run};
+use rhizome_log::{EventId, Index, LogId, Overlay, Run};
 use rhizome_replica::{
     Access, Base, Command, CommandError, Message, OrderNews, Outcome, PinSet, Replica, Write,
 };
@@ -48,6 +49,18 @@ pub enum AskError {
     },
 }
 
+/// Why rows were not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// The actor gave no answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// What is there already cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+}
+
 /// What everybody may know about the actor without asking it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Pulse {
@@ -67,6 +80,7 @@ pub struct Handle {
     pub(crate) store: Store,
     pub(crate) changes: broadcast::Sender<Changes>,
     pub(crate) pulse: watch::Receiver<Pulse>,
+    pub(crate) indexing: UnderWay,
 }
 
 impl Handle {
@@ -216,11 +230,20 @@ impl Handle {
         self.send(Ask::Graft(Box::new(run))).await
     }
 
-    /// Takes documents of a checkpoint into the index, as the state its order position stands for.
-    pub async fn restore(&self, restore: crate::actor::Restore) -> Result<(), AskError> {
+    /// Changes rows that no event stands for; resolves once they are written. What an edit puts
+    /// before it fails is written, too, so each must be one that can be done again.
+    pub async fn edit<T: Send + 'static>(
+        &self,
+        edit: impl FnOnce(&mut Overlay<'_>) -> Result<T, DocumentError> + Send + 'static,
+    ) -> Result<T, EditError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Ask::Restore(restore, reply)).await?;
-        answer.await.map_err(|_| self.closed())?
+        let edit = Box::new(move |overlay: &mut Overlay<'_>| {
+            let outcome = edit(overlay);
+            // Whoever asked may have given up; then nobody needs the answer.
+            Box::new(move || drop(reply.send(outcome))) as Edited
+        });
+        self.send(Ask::Edit(edit)).await?;
+        Ok(answer.await.map_err(|_| self.closed())??)
     }
 
     /// Ends the actor: what is queued is written first.

@@ -15,6 +15,7 @@ mod home;
 mod host;
 mod identity;
 mod import;
+mod indexing;
 mod kind;
 mod lan;
 mod link;
@@ -29,7 +30,7 @@ mod snapshot;
 mod streams;
 mod writes;
 
-pub use handle::{AskError, Handle, WriteDone};
+pub use handle::{AskError, EditError, Handle, WriteDone};
 pub use home::{Home, HomeError, IdentityHome, IdentityMeta, KeyFile};
 pub use pod::{Pod, PodError, PodOptions, run};
 

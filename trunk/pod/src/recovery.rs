@@ -5,7 +5,6 @@
 //! admits this machine as a new device; documents come newest first; then the device synchronises
 //! like any other. What was fetched is durable, so an interrupted restore goes on where it was.
 
-use crate::actor::Restore;
 use crate::clock;
 use crate::home::{IdentityHome, IdentityMeta, KeyFile};
 use crate::identity::Identity;
@@ -22,10 +21,12 @@ use rhizome_api::recovery::{
 use rhizome_api::{ApiError, Problem, Secret};
 use rhizome_block::prolly::Reader;
 use rhizome_block::{Block, Cid, decode, encode, kind};
+use rhizome_doc::Documents;
 use rhizome_identity::{
     ControlLog, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit, Signature,
     SigningPublic, verify,
 };
+use rhizome_log::Overlay;
 use rhizome_net::{Expect, FrameReceiver, FrameSender, Incoming, Link, PeerAddress, PeerInvite};
 use rhizome_replica::{Command, Manifest, PinPurpose, ReplicaKeys, recovery_record};
 use serde::{Deserialize, Serialize};
@@ -305,8 +306,15 @@ async fn read_checkpoint(
             }
             documents += records.len() as u64;
             if let Some(identity) = target {
-                let restore = Restore { app: app.clone(), documents: records };
-                identity.handle.restore(restore).await.map_err(|error| failed(&error))?;
+                let app = app.clone();
+                let take_in = move |overlay: &mut Overlay<'_>| {
+                    let documents = Documents::new(&app);
+                    let mut records = records.iter();
+                    records.try_for_each(|(key, bytes)| {
+                        documents.import_committed(overlay, key, bytes).map(drop)
+                    })
+                };
+                identity.handle.edit(take_in).await.map_err(|error| failed(&error))?;
             }
             let documents_total = Some(checkpoint.documents);
             let bytes_total = None;

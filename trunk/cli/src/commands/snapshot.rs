@@ -68,7 +68,11 @@ pub(super) async fn perform(command: SnapshotCommand, context: &Context) -> Resu
             context.next_steps(&[("rhizome snapshot verify", "check it, and who holds it")]);
         }
         SnapshotCommand::List => {
-            context.answer::<SnapshotList>(&Empty {}, render::snapshot::list).await?;
+            let list = context.answer::<SnapshotList>(&Empty {}, render::snapshot::list).await?;
+            if list.snapshots.is_empty() {
+                context.say("No checkpoint is known here.");
+                context.next_steps(&[("rhizome snapshot create", "cut one")]);
+            }
         }
         SnapshotCommand::Verify(args) => {
             let request = VerifyRequest { id: args.id };

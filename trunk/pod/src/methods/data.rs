@@ -202,10 +202,11 @@ pub async fn query(pod: &Pod, request: QueryRequest) -> Result<QueryAnswer, ApiE
     block_in_place(|| {
         let since = Instant::now();
         let (documents, index) = (identity.handle.documents(&app), identity.handle.index());
+        let plan = identity.handle.plan(&documents, &query);
+        let plan = plan.map_err(|error| failure::query(&error))?;
         let found = documents.query(index, &query).map_err(|error| failure::query(&error))?;
         let took = since.elapsed();
         let explain = request.explain.then(|| {
-            let plan = documents.plan(index, &query).map_err(|error| failure::query(&error))?;
             let matched = found.len() as u64;
             let ranged = matches!(plan, Plan::Range { .. });
             let scanned = match ranged {

@@ -83,6 +83,7 @@ async fn indexes(identity: &Identity) -> Result<Finding, ApiError> {
         wrong += check.missing + check.surplus;
     }
     Ok(match wrong {
+        0 if right == 0 => ok(WHAT, "no query has needed one yet".to_owned()),
         0 => ok(WHAT, format!("{right} entries agree with the documents")),
         _ => bad(
             FindingLevel::Problem,

@@ -223,8 +223,6 @@ impl Facts {
     /// A device as the local API shows it.
     #[must_use]
     pub fn device(&self, member: &Member) -> Device {
-        let peer = self.status.peers.iter().find(|peer| peer.device == member.id);
-        let peer = peer.filter(|peer| peer.greeted);
         let votes = self.voters.contains(&member.id);
         let leads = self.leader() == Some(member.id);
         let this = member.id == self.me;
@@ -241,9 +239,26 @@ impl Facts {
             },
             connected: self.is_connected(&member.id),
             last_heard_ms: self.heard_ms(&member.id),
-            behind: if this { Some(0) } else { peer.map(|peer| peer.lacking) },
-            holds_all: this || peer.is_some_and(|peer| peer.lacking == 0),
+            behind: if this { Some(0) } else { self.behind(&member.id) },
+            holds_all: this || self.behind(&member.id) == Some(0),
         }
+    }
+
+    /// How many events here a device lacks, as far as it said: by its session, or by having signed
+    /// the place of each. The second outlives a session; of several voters it is not known who
+    /// signed, so it is asked of a lone one only.
+    fn behind(&self, device: &DeviceId) -> Option<u64> {
+        let peer = self.status.peers.iter().find(|peer| peer.device == *device);
+        let said = peer.filter(|peer| peer.greeted).map(|peer| peer.lacking);
+        said.or_else(|| (self.voters == [*device]).then(|| self.unplaced()))
+    }
+
+    /// How many events and control records here have no certified place.
+    #[must_use]
+    pub fn unplaced(&self) -> u64 {
+        let logs = self.status.logs.iter();
+        let events: u64 = logs.map(|log| log.held.saturating_sub(log.placed)).sum();
+        events + self.status.control_waiting
     }
 
     /// Who places what the others write, if that is known.

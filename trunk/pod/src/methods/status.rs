@@ -69,6 +69,7 @@ fn config(pod: &Pod) -> serde_json::Value {
         "advertise": options.advertise,
         "host": options.host,
         "lan": options.lan,
+        "metrics": options.metrics.map(|metrics| metrics.to_string()),
     })
 }
 
@@ -110,12 +111,6 @@ fn order(facts: &Facts, started_ms: u64, now_ms: u64) -> Order {
     }
 }
 
-/// How many events have no place in the order yet.
-fn unplaced(facts: &Facts) -> u64 {
-    let logs = facts.status.logs.iter();
-    logs.map(|log| log.held.saturating_sub(log.placed)).sum::<u64>() + facts.status.control_waiting
-}
-
 fn changes(count: u64) -> String {
     if count == 1 { "1 change".to_owned() } else { format!("{count} changes") }
 }
@@ -131,7 +126,7 @@ fn waiting(facts: &Facts, started_ms: u64, now_ms: u64) -> Vec<Waiting> {
         let (for_whom, since_ms) = (facts.name(device), away_ms(facts, device, started_ms, now_ms));
         waiting.push(Waiting { what, for_whom, since_ms, action });
     };
-    let unplaced = unplaced(facts);
+    let unplaced = facts.unplaced();
     if unplaced > 0 {
         for voter in facts.voters.iter().filter(|id| **id != facts.me) {
             let action = match facts.is_connected(voter) {
@@ -312,7 +307,7 @@ fn travelling(facts: &Facts, answer: &StatusAnswer) -> State {
         reason: None,
         action: Some(one.action.clone()),
     };
-    let unplaced = unplaced(facts);
+    let unplaced = facts.unplaced();
     let missing = facts.voters.iter().find(|id| **id != facts.me && !facts.is_connected(id));
     if let (Some(missing), true) = (missing, unplaced > 0) {
         let name = facts.name(missing);

@@ -38,6 +38,9 @@ pub async fn watch(
     // Changes are heard from before the first look, so that none falls between.
     let mut changes = identity.handle.changes();
     let mut pulse = identity.handle.pulse();
+    if let Target::Query(query) = &target {
+        identity.handle.plan(&documents, query).map_err(|error| failure::query(&error))?;
+    }
     let opened =
         block_in_place(|| Listener::open(&documents, identity.handle.index(), target.clone()));
     let (listener, first) = opened.map_err(|error| failure::query(&error))?;
