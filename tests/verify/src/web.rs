@@ -14,6 +14,7 @@ pub const PURE: &[&str] = &[
     "rhizome-replica",
     "rhizome-schema",
     "rhizome-doc",
+    "rhizome-engine",
     "rhizome-import",
     "rhizome-api",
 ];

@@ -1,22 +1,21 @@
-//! One identity's actor: drains its queue, steps the replica, makes the batch durable, delivers.
+//! One identity's actor: drains its queue, has the engine do it as one batch, performs the effects.
 //!
 //! Whatever arrives while the disk is busy becomes the next batch, so one fdatasync serves all who
-//! write at once. Index rows of the replica, documents and the mark of how far the segments are
-//! folded are written as one batch, so that a crash never leaves one without the other.
+//! write at once. What a batch does to replica, segments, index and documents is the engine's.
 
 use crate::clock;
 use crate::handle::{AskError, Changes, Handle, Pulse, WriteDone};
+use crate::journal::Segments;
 use rhizome_block::{Block, Cid};
-use rhizome_doc::{Change, Documents};
+use rhizome_engine::{Done, Edit, Engine, EngineError, Work};
 use rhizome_identity::{DeviceId, IdentityId};
-use rhizome_log::{Delivery, Index, Overlay, Run};
+use rhizome_log::{Index, Overlay, Run};
 use rhizome_replica::{
     Access, Alarm, Base, CloseReason, Command, Effect, Input, Message, OrderCommand, OrderNews,
-    Outcome, PinSet, Replica, ReplicaError, Ticket, Write, space,
+    Outcome, PinSet, Replica, ReplicaError, Ticket, Write,
 };
-use rhizome_store::{Mark, Section, Store};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Most asks that wait for the actor: beyond, callers wait, so a flood costs them and not memory.
@@ -32,13 +31,6 @@ type Reply<T> = oneshot::Sender<Result<T, AskError>>;
 
 /// Looks at the replica from inside.
 pub type Look = Box<dyn FnOnce(&Replica, &Access<'_, '_>) + Send>;
-
-/// Changes rows that no event stands for (documents of a checkpoint, an index of fields), and
-/// returns what to do once they are written.
-pub type Edit = Box<dyn FnOnce(&mut Overlay<'_>) -> Edited + Send>;
-
-/// Tells whoever asked for an [`Edit`].
-pub type Edited = Box<dyn FnOnce() + Send>;
 
 /// What an actor can be asked.
 pub enum Ask {
@@ -108,60 +100,24 @@ pub enum Notice {
 pub struct Parts {
     /// The identity.
     pub identity: IdentityId,
-    /// The replica, folded up to the end of the segments.
-    pub replica: Replica,
+    /// The replica and its documents, folded up to the end of the segments.
+    pub engine: Engine,
     /// The index.
     pub index: Arc<dyn Index>,
     /// The segments.
-    pub store: Store,
-    /// Keeps the mark behind what others append to the same store.
-    pub fence: Fence,
-    /// Opens the replica anew from the rows of the index, after an append failed.
+    pub journal: Segments,
+    /// Opens the engine anew from the rows of the index, after an append failed.
     pub reopen: Reopen,
 }
 
-/// Opens a replica from the rows of its index.
-pub type Reopen = Box<dyn Fn(&dyn Index) -> Result<Replica, ReplicaError> + Send>;
-
-/// Holds the index's mark back while somebody else's rows are on their way: a mark must never pass
-/// a block whose row is not written.
-#[derive(Clone, Default)]
-pub struct Fence {
-    held: Arc<Mutex<Option<Mark>>>,
-}
-
-impl Fence {
-    /// Keeps the mark at or before the present end of `store` until the guard is dropped.
-    pub fn hold(&self, store: &Store) -> FenceGuard {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.get_or_insert(store.end());
-        FenceGuard { fence: self.clone() }
-    }
-
-    fn mark(&self, store: &Store) -> Mark {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.unwrap_or_else(|| store.end())
-    }
-}
-
-/// Releases a [`Fence`] when dropped.
-pub struct FenceGuard {
-    fence: Fence,
-}
-
-impl Drop for FenceGuard {
-    fn drop(&mut self) {
-        *self.fence.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
+/// Opens an engine from the rows of its index.
+pub type Reopen = Box<dyn Fn(&dyn Index) -> Result<Engine, ReplicaError> + Send>;
 
 struct Actor {
-    replica: Replica,
+    engine: Engine,
     index: Arc<dyn Index>,
-    store: Store,
-    fence: Fence,
+    journal: Segments,
     reopen: Reopen,
-    documents: BTreeMap<Arc<str>, Documents>,
     peers: BTreeMap<DeviceId, (u64, mpsc::Sender<Message>)>,
     tickets: u64,
     writes: BTreeMap<Ticket, Reply<WriteDone>>,
@@ -181,22 +137,19 @@ pub fn start(parts: Parts) -> (Handle, mpsc::UnboundedReceiver<Notice>) {
     let (notices, heard) = mpsc::unbounded_channel();
     let handle = Handle {
         identity: parts.identity,
-        device: parts.replica.device(),
+        device: parts.engine.replica().device(),
         ask,
         index: Arc::clone(&parts.index),
-        store: parts.store.clone(),
+        store: parts.journal.store().clone(),
         changes: changes.clone(),
         pulse: pulses,
         indexing: crate::indexing::UnderWay::default(),
     };
-    let documents = documents_of(&parts.replica);
     let actor = Actor {
-        replica: parts.replica,
+        engine: parts.engine,
         index: parts.index,
-        store: parts.store,
-        fence: parts.fence,
+        journal: parts.journal,
         reopen: parts.reopen,
-        documents,
         peers: BTreeMap::new(),
         tickets: 0,
         writes: BTreeMap::new(),
@@ -208,21 +161,6 @@ pub fn start(parts: Parts) -> (Handle, mpsc::UnboundedReceiver<Notice>) {
     };
     tokio::spawn(actor.run(asks));
     (handle, heard)
-}
-
-/// Why a batch could not be finished.
-#[derive(Debug, thiserror::Error)]
-enum BatchError {
-    #[error("replica failed")]
-    Replica(#[from] ReplicaError),
-    #[error("index failed")]
-    Index(#[from] rhizome_log::IndexError),
-    #[error("documents failed")]
-    Documents(#[from] rhizome_doc::DocumentError),
-    #[error(transparent)]
-    Store(#[from] rhizome_store::StoreError),
-    #[error("identity cannot go on")]
-    Stopped,
 }
 
 impl Actor {
@@ -240,7 +178,7 @@ impl Actor {
             let moves = batch.iter().any(|ask| !matches!(ask, Ask::Look(_)));
             let asked = std::mem::take(&mut batch);
             let done = tokio::task::block_in_place(|| {
-                self.batch(asked, None).or_else(|error| self.recover(&error))
+                self.batch(asked, None).or_else(|error| self.recover(error))
             });
             if let Err(error) = done {
                 tracing::error!(error = &error as &dyn std::error::Error, "identity stops");
@@ -256,22 +194,21 @@ impl Actor {
         };
         // Senders learn that the queue is closed before they learn why.
         drop(asks);
-        drop(self.store);
+        drop(self.journal);
         drop(self.index);
         self.pulse.send_modify(|pulse| pulse.ended = Some(why));
     }
 
     /// After a failed append: answers the writers, and goes back to what is on the disk. Nothing of
     /// the failed batch left this device, and no sequence number of it is used again.
-    fn recover(&mut self, error: &BatchError) -> Result<(), BatchError> {
-        if !matches!(error, BatchError::Store(_)) {
-            let _ = self.fail(error);
-            return Err(BatchError::Stopped);
+    fn recover(&mut self, error: EngineError) -> Result<(), EngineError> {
+        if !matches!(error, EngineError::Journal(_)) {
+            return Err(error);
         }
-        tracing::error!(error = error as &dyn std::error::Error, "disk refuses to be written");
-        let _ = self.fail(error);
-        self.replica = (self.reopen)(&*self.index)?;
-        self.replica.start_new_incarnations();
+        tracing::error!(error = &error as &dyn std::error::Error, "disk refuses to be written");
+        let _ = self.fail(&error);
+        self.engine = (self.reopen)(&*self.index)?;
+        self.engine.start_new_incarnations();
         for (device, _) in std::mem::take(&mut self.peers) {
             self.notify(Notice::Close(device, CloseReason::Misbehaved));
         }
@@ -279,7 +216,7 @@ impl Actor {
     }
 
     /// Answers everybody who waits.
-    fn fail(&mut self, error: &BatchError) -> Arc<str> {
+    fn fail(&mut self, error: &EngineError) -> Arc<str> {
         let mut why = error.to_string();
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
@@ -296,17 +233,10 @@ impl Actor {
         why
     }
 
-    fn batch(&mut self, asks: Vec<Ask>, first: Option<Input>) -> Result<(), BatchError> {
-        let index = Arc::clone(&self.index);
-        let mut overlay = Overlay::new(&*index);
-        let mut effects = Vec::new();
-        let (mut looks, mut edited) = (Vec::new(), Vec::new());
-        let first_is_news = first.is_some();
-        if let Some(input) = first {
-            self.step(&mut overlay, input, &mut effects)?;
-        }
-        let is_news = first_is_news || asks.iter().any(|ask| !matches!(ask, Ask::Look(_)));
-        let failed = self.store.failed();
+    fn batch(&mut self, asks: Vec<Ask>, first: Option<Input>) -> Result<(), EngineError> {
+        let mut work: Vec<Work> = first.into_iter().map(Work::Input).collect();
+        let mut looks = Vec::new();
+        let failed = self.journal.store().failed();
         for ask in asks {
             match ask {
                 Ask::Write(_, reply) if failed.is_some() => refuse(reply, failed.as_ref()),
@@ -314,95 +244,20 @@ impl Actor {
                     refuse(reply, failed.as_ref());
                 }
                 Ask::Look(look) => looks.push(look),
-                Ask::Edit(edit) => edited.push(edit(&mut overlay)),
+                Ask::Edit(edit) => work.push(Work::Edit(edit)),
                 Ask::Close => {}
-                ask => {
-                    if let Some(input) = self.input(ask) {
-                        self.step(&mut overlay, input, &mut effects)?;
-                    }
-                }
+                ask => work.extend(self.input(ask).map(Work::Input)),
             }
         }
         // Looking changes nothing, so there is nothing to make durable.
-        if is_news {
-            self.step(&mut overlay, Input::Flush, &mut effects)?;
-            let effects = self.settle(&mut overlay, effects)?;
-            let mut changed = Vec::new();
-            self.deliver(&mut overlay, &effects, &mut changed)?;
-            let batch = self.marked(overlay);
-            if !batch.is_empty() {
-                index.write(batch)?;
-            }
-            self.perform(effects, changed);
-            edited.into_iter().for_each(|tell| tell());
+        if !work.is_empty() {
+            let index = Arc::clone(&self.index);
+            let done = self.engine.batch(&mut clock::tick, &*index, &self.journal, work)?;
+            self.perform(done);
         }
-        let mut overlay = Overlay::new(&*index);
-        let access = Access { index: &mut overlay, blocks: &self.store };
-        looks.into_iter().for_each(|look| look(&self.replica, &access));
-        Ok(())
-    }
-
-    /// The index is folded up to the end of what is durable.
-    fn marked(&self, mut overlay: Overlay<'_>) -> rhizome_log::Batch {
-        if overlay.is_empty() {
-            return rhizome_log::Batch::default();
-        }
-        let Mark { segment, offset } = self.fence.mark(&self.store);
-        overlay.put(vec![space::MARK], mark_bytes(segment, offset));
-        overlay.into_batch()
-    }
-
-    fn step(
-        &mut self,
-        overlay: &mut Overlay<'_>,
-        input: Input,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), BatchError> {
-        let mut access = Access { index: overlay, blocks: &self.store };
-        effects.extend(self.replica.step(clock::tick(), &mut access, input)?);
-        Ok(())
-    }
-
-    /// Makes appends durable until none is left; returns all other effects in their order.
-    fn settle(
-        &mut self,
-        overlay: &mut Overlay<'_>,
-        effects: Vec<Effect>,
-    ) -> Result<Vec<Effect>, BatchError> {
-        let mut settled = Vec::with_capacity(effects.len());
-        let mut todo = effects;
-        loop {
-            let mut appended = None;
-            for effect in todo {
-                match effect {
-                    Effect::Append(blocks) => appended = Some(blocks),
-                    effect => settled.push(effect),
-                }
-            }
-            let Some(blocks) = appended else { return Ok(settled) };
-            let sections: Vec<Section<'_>> = blocks
-                .iter()
-                .map(|block| Section { cid: block.cid, bytes: &block.bytes })
-                .collect();
-            let places = self.store.append_durable(&sections)?;
-            let mut more = Vec::new();
-            self.step(overlay, Input::Durable(places), &mut more)?;
-            self.step(overlay, Input::Flush, &mut more)?;
-            todo = more;
-        }
-    }
-
-    fn deliver(
-        &mut self,
-        overlay: &mut Overlay<'_>,
-        effects: &[Effect],
-        changed: &mut Vec<(Arc<str>, Change)>,
-    ) -> Result<(), BatchError> {
-        for effect in effects {
-            if let Effect::Deliver(deliveries) = effect {
-                deliver(&mut self.documents, overlay, deliveries, changed)?;
-            }
-        }
+        let mut overlay = Overlay::new(&*self.index);
+        let access = Access { index: &mut overlay, blocks: &self.journal };
+        looks.into_iter().for_each(|look| look(self.engine.replica(), &access));
         Ok(())
     }
 
@@ -467,12 +322,12 @@ impl Actor {
         Ticket(self.tickets)
     }
 
-    fn perform(&mut self, effects: Vec<Effect>, changed: Vec<(Arc<str>, Change)>) {
-        if !changed.is_empty() {
+    fn perform(&mut self, done: Done) {
+        if !done.changes.is_empty() {
             // Nobody may be watching.
-            let _ = self.changes.send(Arc::new(changed));
+            let _ = self.changes.send(Arc::new(done.changes));
         }
-        for effect in effects {
+        for effect in done.effects {
             match effect {
                 Effect::Written { ticket, log, seq, id } => {
                     if let Some(reply) = self.writes.remove(&ticket) {
@@ -543,53 +398,6 @@ impl Actor {
 fn refuse<T>(reply: Reply<T>, why: Option<&Arc<str>>) {
     let what = why.cloned().unwrap_or_else(|| "store has failed".into());
     let _ = reply.send(Err(AskError::Disk { what }));
-}
-
-/// The documents of every app the replica knows.
-pub fn documents_of(replica: &Replica) -> BTreeMap<Arc<str>, Documents> {
-    let apps: BTreeSet<String> =
-        replica.status().logs.into_iter().filter_map(|log| log.app).collect();
-    apps.iter().map(|app| (Arc::from(app.as_str()), Documents::new(app))).collect()
-}
-
-/// Hands deliveries to the documents of their apps.
-pub fn deliver(
-    documents: &mut BTreeMap<Arc<str>, Documents>,
-    overlay: &mut Overlay<'_>,
-    deliveries: &[Delivery],
-    changed: &mut Vec<(Arc<str>, Change)>,
-) -> Result<(), rhizome_doc::DocumentError> {
-    for app in apps_in(deliveries) {
-        documents.entry(Arc::clone(&app)).or_insert_with(|| Documents::new(&app));
-    }
-    for (app, documents) in documents.iter() {
-        let changes = documents.deliver(overlay, deliveries)?;
-        changed.extend(changes.into_iter().map(|change| (Arc::clone(app), change)));
-    }
-    Ok(())
-}
-
-fn apps_in(deliveries: &[Delivery]) -> BTreeSet<Arc<str>> {
-    deliveries
-        .iter()
-        .filter_map(|delivery| match delivery {
-            Delivery::Pending(event) | Delivery::Effective { event, .. } => {
-                Some(Arc::clone(&event.app))
-            }
-            Delivery::Settled { .. } | Delivery::Retracted { .. } => None,
-        })
-        .collect()
-}
-
-/// A mark as it stands in the index.
-pub fn mark_bytes(segment: u32, offset: u64) -> Vec<u8> {
-    [segment.to_be_bytes().as_slice(), &offset.to_be_bytes()].concat()
-}
-
-/// Reads it.
-pub fn mark_from(bytes: &[u8]) -> Option<(u32, u64)> {
-    let (segment, offset) = bytes.split_first_chunk::<4>()?;
-    Some((u32::from_be_bytes(*segment), u64::from_be_bytes(offset.try_into().ok()?)))
 }
 
 #[cfg(test)]

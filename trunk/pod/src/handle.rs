@@ -1,9 +1,10 @@
 //! What the rest of the pod holds of an identity: a way to ask its actor, and its index to read.
 
-use crate::actor::{Ask, Edited};
+use crate::actor::Ask;
 use crate::indexing::UnderWay;
 use rhizome_block::{Block, Cid};
 use rhizome_doc::{Change, DocumentError, Documents};
+use rhizome_engine::Edited;
 use rhizome_identity::{DeviceId, IdentityId};
 use rhizome_log::{EventId, Index, LogId, Overlay, Run};
 use rhizome_replica::{

@@ -1,16 +1,16 @@
 //! Opening one identity: its store, its index, the replay of what the index lacks, its actor.
 
-use crate::actor::{self, Fence, Notice, Parts, deliver, documents_of, mark_from};
+use crate::actor::{self, Notice, Parts};
 use crate::clock;
 use crate::handle::Handle;
 use crate::home::{HomeError, IdentityHome};
-use rhizome_doc::DocumentError;
+use crate::journal::{Fence, Segments, mark_from};
+use rhizome_block::{Cid, peek_kind};
+use rhizome_engine::{Engine, EngineError, Fold};
 use rhizome_identity::{DeviceId, Genesis, IdentityId};
-use rhizome_log::{Index, IndexError, Overlay, Place};
+use rhizome_log::{Index, IndexError, Place};
 use rhizome_net::Link;
-use rhizome_replica::{
-    Access, Alarm, Base, Effect, Replay, Replica, ReplicaError, ReplicaKeys, space,
-};
+use rhizome_replica::{Access, Alarm, Base, Replica, ReplicaError, ReplicaKeys, space};
 use rhizome_store::{
     BufferedIndex, FolderError, Mark, OpenError, PrefixIndex, Report, SegmentsConfig, SledConfig,
     SledIndex, Store, StoreFolder,
@@ -48,9 +48,9 @@ pub enum OpenIdentityError {
     /// Its replica.
     #[error("replica cannot be opened")]
     Replica(#[from] ReplicaError),
-    /// Its documents.
-    #[error("documents cannot be opened")]
-    Documents(#[from] DocumentError),
+    /// What its segments hold beyond its index.
+    #[error("segments cannot be folded into the index")]
+    Fold(#[from] EngineError),
 }
 
 /// An identity that is open in this process.
@@ -127,22 +127,21 @@ pub fn open(
         }
         None => own_index(&folder)?,
     };
-    let mut replica = open_replica(keys, genesis, &*index)?;
+    let mut engine = Engine::open(keys, genesis, &*index)?;
     let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
-    let since = since.map(|(segment, offset)| Mark { segment, offset });
-    let (store, report) = fold(&folder, &*index, &mut replica, since)?;
-    if report.torn.is_some() {
-        replica.start_new_incarnations();
-    }
     let fence = Fence::default();
+    let (journal, report) = fold(&folder, &*index, &mut engine, since, &fence)?;
+    if report.torn.is_some() {
+        engine.start_new_incarnations();
+    }
     let home_again = home.clone();
     let reopen: actor::Reopen = Box::new(move |index| {
         let gone = |error: HomeError| ReplicaError::Open { what: error.to_string() };
         let genesis = home_again.genesis().map_err(gone)?;
         let keys = keys_of(&home_again, &genesis, hosted).map_err(gone)?;
-        open_replica(keys, genesis, index)
+        Engine::open(keys, genesis, index)
     });
-    let parts = Parts { identity, replica, index, store, fence: fence.clone(), reopen };
+    let parts = Parts { identity, engine, index, journal, reopen };
     let (handle, notices) = actor::start(parts);
     let open = Identity {
         home,
@@ -175,84 +174,37 @@ fn keys_of(home: &IdentityHome, genesis: &Genesis, hosted: bool) -> Result<Repli
     })
 }
 
-fn open_replica(
-    keys: ReplicaKeys,
-    genesis: Genesis,
-    index: &dyn Index,
-) -> Result<Replica, ReplicaError> {
-    let mut overlay = Overlay::new(index);
-    let mut access = Access { index: &mut overlay, blocks: &NoBlocks };
-    Replica::open(keys, genesis, &mut access)
-}
-
-/// While a replica is opened from its rows, no block is read.
-struct NoBlocks;
-
-impl rhizome_log::Blocks for NoBlocks {
-    fn read(&self, _: Place, cid: &rhizome_block::Cid) -> Result<Vec<u8>, rhizome_log::ReadError> {
-        Err(rhizome_log::ReadError::Damaged { cid: *cid })
-    }
-}
-
 /// Folds what the segments hold beyond the index, in stretches.
 fn fold(
     folder: &StoreFolder,
     index: &dyn Index,
-    replica: &mut Replica,
+    engine: &mut Engine,
     since: Option<Mark>,
-) -> Result<(Store, Report), OpenIdentityError> {
+    fence: &Fence,
+) -> Result<(Segments, Report), OpenIdentityError> {
     let disk = Arc::new(folder.segments_disk()?);
-    let mut blocks: Vec<(Place, rhizome_block::Cid, Vec<u8>)> = Vec::new();
-    let config = SegmentsConfig::default();
-    let mut folding = Folding { replay: Replay::default() };
-    let (store, report) = Store::open(disk, config, since, &mut |place, cid, bytes| {
-        blocks.push((place, cid, bytes.to_vec()));
-    })?;
-    let mut documents = documents_of(replica);
+    let mut blocks: Vec<(Place, Cid, Vec<u8>)> = Vec::new();
+    let (store, report) =
+        Store::open(disk, SegmentsConfig::default(), since, &mut |place, cid, bytes| {
+            blocks.push((place, cid, bytes.to_vec()));
+        })?;
+    let journal = Segments::new(store, fence.clone());
+    let mut fold = Fold::default();
     for stretch in blocks.chunks(REPLAY_STRETCH) {
-        folding.stretch(index, &store, replica, &mut documents, stretch, false)?;
+        engine.fold(&mut fold, index, &journal, stretch, &mut fold_others)?;
     }
-    folding.stretch(index, &store, replica, &mut documents, &[], true)?;
-    let Mark { segment, offset } = store.end();
-    let mut batch = rhizome_log::Batch::default();
-    batch.put(vec![space::MARK], actor::mark_bytes(segment, offset));
-    index.write(batch)?;
-    Ok((store, report))
+    engine.finish_fold(fold, index, &journal)?;
+    Ok((journal, report))
 }
 
-struct Folding {
-    replay: Replay,
-}
-
-impl Folding {
-    fn stretch(
-        &mut self,
-        index: &dyn Index,
-        store: &Store,
-        replica: &mut Replica,
-        documents: &mut BTreeMap<Arc<str>, rhizome_doc::Documents>,
-        blocks: &[(Place, rhizome_block::Cid, Vec<u8>)],
-        at_end: bool,
-    ) -> Result<(), OpenIdentityError> {
-        let mut overlay = Overlay::new(index);
-        let mut access = Access { index: &mut overlay, blocks: store };
-        for (place, cid, bytes) in blocks {
-            crate::order::replay(&mut access, *place, bytes);
-            replica.replay(&mut access, &mut self.replay, *place, *cid, bytes)?;
-            if rhizome_block::peek_kind(bytes) == Some("base")
-                && let Ok(base) = Base::read(bytes)
-                && crate::snapshot::import_base(replica, &mut access, &base).is_none()
-            {
-                tracing::error!("a checkpoint this replica began at is not whole on this disk");
-            }
-        }
-        let effects = replica.finish_replay(&mut access, &mut self.replay, at_end)?;
-        for effect in effects {
-            if let Effect::Deliver(deliveries) = effect {
-                deliver(documents, &mut overlay, &deliveries, &mut Vec::new())?;
-            }
-        }
-        index.write(overlay.into_batch())?;
-        Ok(())
+/// What lies in the segments and is not the replica's: the voters' log, and what a checkpoint that
+/// a replica began at stands for.
+fn fold_others(replica: &Replica, access: &mut Access<'_, '_>, place: Place, bytes: &[u8]) {
+    crate::order::replay(access, place, bytes);
+    if peek_kind(bytes) == Some("base")
+        && let Ok(base) = Base::read(bytes)
+        && crate::snapshot::import_base(replica, access, &base).is_none()
+    {
+        tracing::error!("a checkpoint this replica began at is not whole on this disk");
     }
 }

@@ -16,6 +16,7 @@ mod host;
 mod identity;
 mod import;
 mod indexing;
+mod journal;
 mod kind;
 mod lan;
 mod link;

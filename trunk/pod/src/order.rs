@@ -4,9 +4,9 @@
 //! records become blocks in the segments, its calls travel over the links, and what it commits goes
 //! back to the replica, which checks every certificate itself.
 
-use crate::actor::Fence;
 use crate::handle::Handle;
 use crate::identity::Identity;
+use crate::journal::Fence;
 use crate::peers::ORDER_STREAM;
 use crate::pod::Pod;
 use async_trait::async_trait;

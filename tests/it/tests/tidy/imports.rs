@@ -36,6 +36,7 @@ pub const TABLE: &[Row] = &[
     io("root/pin", &["root/block"]),
     pure("trunk/schema", &["root/block"]),
     pure("trunk/doc", &["root/block", "root/identity", "root/log", "trunk/schema"]),
+    pure("trunk/engine", &["root/block", "root/identity", "root/log", "root/replica", "trunk/doc"]),
     pure("trunk/import", &[]),
     pure("trunk/api", &["trunk/schema"]),
     io(
@@ -53,6 +54,7 @@ pub const TABLE: &[Row] = &[
             "root/pin",
             "trunk/schema",
             "trunk/doc",
+            "trunk/engine",
             "trunk/import",
             "trunk/api",
         ],
