@@ -2,9 +2,9 @@
 //!
 //! The format on disk, in transfer and for export (<https://ipld.io/specs/transport/car/carv1/>;
 //! drawn in `docs/format/car.md`). The reader borrows: a section is a name and a range, so that
-//! scanning a segment allocates nothing. It tells apart what the caller must treat differently: bytes
-//! that stop early (a torn tail), bytes that are no section, names outside our allow-list, and
-//! contents that are not what their name says. It leaves files to `root/store`.
+//! scanning a segment allocates nothing. It tells apart what the caller must treat differently:
+//! bytes that stop early (a torn tail), bytes that are no section, names outside our allow-list,
+//! and contents that are not what their name says. It leaves files to `root/store`.
 
 use crate::{BLOCK_BYTES_READ_MAX, Cid, CidError, decode, encode};
 use serde::{Deserialize, Serialize};

@@ -24,8 +24,8 @@ impl fmt::Debug for Link {
 /// Why a sealed block did not open: whatever the sealing layer says.
 pub type OpenError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Seals one block, keeps the sealed bytes and returns the link to them. One function, so that equal
-/// contents give equal blocks.
+/// Seals one block, keeps the sealed bytes and returns the link to them. One function, so that
+/// equal contents give equal blocks.
 pub type Seal<'a> = dyn FnMut(&[u8]) -> Link + 'a;
 
 /// Opens one sealed block. Must check that the name is the hash of the sealed bytes.

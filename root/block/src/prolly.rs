@@ -6,8 +6,8 @@
 //! looks at contents, because boundaries that follow contents tell an observer about them
 //! (`content.md`, "State tree"). Drawn in `docs/format/prolly.md`.
 //!
-//! [`build`] writes a tree; [`Reader`] is a pure machine that reads one, newest entries first. Both
-//! leave sealing, keeping and fetching blocks to the caller.
+//! [`build()`] writes a tree; [`Reader`] is a pure machine that reads one, newest entries first.
+//! Both leave sealing, keeping and fetching blocks to the caller.
 
 mod build;
 mod node;

@@ -1,7 +1,8 @@
 //! The codec fixtures of the IPLD project, read and written by this crate.
 //!
-//! `spec/ipld/dag-cbor` holds the 128 blocks in DAG-CBOR of <https://github.com/ipld/codec-fixtures>,
-//! each named by its CID; `spec/ipld/duplicate-keys.json` holds its negatives for decoding.
+//! `spec/ipld/dag-cbor` holds the 128 blocks in DAG-CBOR of
+//! <https://github.com/ipld/codec-fixtures>, each named by its CID; `spec/ipld/duplicate-keys.json`
+//! holds its negatives for decoding.
 #![expect(clippy::disallowed_methods, reason = "test: reads committed fixtures")]
 
 use ipld_core::ipld::Ipld;

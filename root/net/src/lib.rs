@@ -1,4 +1,3 @@
-#![expect(clippy::disallowed_methods, reason = "IO shell: owns sockets, the clock and captures")]
 //! QUIC between devices that know each other by key: links, streams of frames, addresses,
 //! discovery in the local network, and a cable that can be cut.
 //!
@@ -6,6 +5,7 @@
 //! the TLS handshake, and the name in the handshake says which identity is meant. This crate says
 //! *who* is at the other end and moves bytes; who is admitted, and what the bytes mean, is decided
 //! above.
+#![expect(clippy::disallowed_methods, reason = "IO shell: owns sockets, the clock and captures")]
 
 mod address;
 mod admission;

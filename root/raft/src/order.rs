@@ -187,7 +187,7 @@ impl RaftOrder {
             .await
             .map_err(|error| failed(error.to_string()))?;
         assert!(shared.raft.set(raft.clone()).is_ok(), "a voter is started once");
-        // All founders found the same group: that of the first set, whatever has become of it since.
+        // All founders found the same group, that of the first set, whatever became of it since.
         let first = KnownSet::new(&config.identity, config.generation, config.first()).ids;
         if is_new && config.founding && config.may_lead && first.contains(&me) {
             let members: BTreeMap<_, _> =

@@ -1,8 +1,8 @@
 //! Blocks sealed under a key of their own content, drawn in `docs/format/sealed-block.md`.
 //!
 //! The plaintext is compressed if that helps, framed, padded, and encrypted under a key that is a
-//! keyed hash *of the padded frame*. So equal content gives an equal block within an epoch, which is
-//! what lets snapshots share blocks, and a block has nothing in common with anybody else's.
+//! keyed hash *of the padded frame*. So equal content gives an equal block within an epoch, which
+//! is what lets snapshots share blocks, and a block has nothing in common with anybody else's.
 //!
 //! The nonce is zero. That is sound because a key never meets two messages: it is a function of the
 //! whole message. (Were it a function of the uncompressed plaintext, two devices with two versions

@@ -4,8 +4,8 @@
 //! commitments and keyed hashes. It is pure: nonces and other randomness come from the caller. It
 //! leaves to `root/identity` who gets which secret, and to `root/log` what is sealed.
 //!
-//! With the feature `unsealed`, a test control that no release carries, events and blocks hold their
-//! plaintext ([`UNSEALED`] says so); nothing at run time can bring that about.
+//! With the feature `unsealed`, a test control that no release carries, events and blocks hold
+//! their plaintext ([`UNSEALED`] says so); nothing at run time can bring that about.
 
 mod block;
 mod cipher;

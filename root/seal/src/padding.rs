@@ -1,11 +1,11 @@
 //! Sizes in steps, so that a ciphertext tells little about the length of what is in it.
 //!
 //! Up to 512 bytes the step is 32; above, it is that of Padmé (Nikitin et al., "Reducing Metadata
-//! Leakage from Encrypted Files and Communication with PURBs", 2019): the length is rounded up until
-//! only its upper `log2 log2` bits remain. Padmé at 512 also steps by 32, so the two meet. Padmé
-//! alone would pad a text of 40 bytes by at most 3; small events differ most by their kind, so the
-//! coarser step below 512 hides more for at most 31 bytes. Above 512 it adds 12 % at most; what it
-//! adds on average, and how few sizes remain, the test below measures.
+//! Leakage from Encrypted Files and Communication with PURBs", 2019): the length is rounded up
+//! until only its upper `log2 log2` bits remain. Padmé at 512 also steps by 32, so the two meet.
+//! Padmé alone would pad a text of 40 bytes by at most 3; small events differ most by their kind,
+//! so the coarser step below 512 hides more for at most 31 bytes. Above 512 it adds 12 % at most;
+//! what it adds on average, and how few sizes remain, the test below measures.
 
 /// The step below [`SMALL_BYTES`].
 const STEP_BYTES: usize = 32;

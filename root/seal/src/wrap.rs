@@ -1,13 +1,13 @@
 //! Wrapping secrets to a device or to the recovery kit: HPKE (RFC 9180), base mode.
 //!
 //! DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305; one wrap per recipient, drawn in
-//! `docs/format/key-wrap.md`. The caller's `info` names what is wrapped and why, so that a wrap moved
-//! elsewhere does not open.
+//! `docs/format/key-wrap.md`. The caller's `info` names what is wrapped and why, so that a wrap
+//! moved elsewhere does not open.
 //!
 //! HPKE wants a random source. This crate has none: the ephemeral key comes from a BLAKE3 stream
 //! keyed by 32 random bytes of the caller and bound to recipient, info and secret. So one source
-//! serves many recipients, and a source that repeats itself gives the same wrap again instead of two
-//! wraps under one ephemeral key.
+//! serves many recipients, and a source that repeats itself gives the same wrap again instead of
+//! two wraps under one ephemeral key.
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;

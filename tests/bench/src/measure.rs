@@ -141,3 +141,47 @@ fn blocks(metadata: &fs::Metadata) -> u64 {
     use std::os::unix::fs::MetadataExt;
     metadata.blocks() * 512
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(each: impl IntoIterator<Item = u64>, took_ms: u64) -> Series {
+        let each = each.into_iter().map(Duration::from_micros).collect();
+        Series::new(each, Duration::from_millis(took_ms))
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_sorted_durations_whatever_their_order() {
+        let hundred = series((0..=100).rev(), 50);
+        let at = |share| hundred.percentile(share).as_micros();
+        assert_eq!([0.0, 0.5, 0.99, 1.0].map(at), [0, 50, 99, 100]);
+        assert_eq!(hundred.cells(), ["50.0 µs", "99.0 µs"]);
+        assert_eq!((hundred.len(), hundred.rate()), (101, 2_020.0));
+    }
+
+    #[test]
+    fn a_lone_duration_is_every_percentile_and_none_is_nothing() {
+        assert_eq!(series([7], 1).percentile(0.5).as_micros(), 7);
+        assert_eq!(series([7], 1).percentile(0.99).as_micros(), 7);
+        assert_eq!(series([], 1).percentile(0.99), Duration::ZERO);
+    }
+
+    #[test]
+    fn figures_are_written_for_people() {
+        let times = [999, 1_500, 2_500_000].map(|us| time(Duration::from_micros(us)));
+        assert_eq!(times, ["999.0 µs", "1.50 ms", "2.50 s"]);
+        let counts = [0.8, 99.994, 100.0, 999.6, 1_234_567.0].map(count);
+        assert_eq!(counts, ["0.80", "99.99", "100", "1,000", "1,234,567"]);
+        assert_eq!([900.0, 12_300.0, 4_560_000.0].map(size), ["900 B", "12.3 kB", "4.6 MB"]);
+    }
+
+    #[test]
+    fn a_field_of_a_process_is_found_by_its_whole_name() {
+        let status = "VmRSSx: 1 kB\nnonvoluntary_ctxt_switches:\t9\nVmRSS:\t  2048 kB\n\
+            voluntary_ctxt_switches:\t12\n";
+        assert_eq!(field(status, "VmRSS:"), 2_048);
+        assert_eq!(field(status, "voluntary_ctxt_switches:"), 12);
+        assert_eq!(field(status, "Threads:"), 0);
+    }
+}

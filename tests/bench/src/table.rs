@@ -62,3 +62,17 @@ impl Target {
         format!("{} {}", self.text, if self.met { "✓" } else { "MISS" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_met_at_its_bound_and_missed_beyond() {
+        assert_eq!(Target::least(12.0, 12.0, "12 ×").cell(), "12 × ✓");
+        assert_eq!(Target::least(11.9, 12.0, "12 ×").cell(), "12 × MISS");
+        assert_eq!(Target::most(1.0, 1.0, "1 s").cell(), "1 s ✓");
+        assert_eq!(Target::most(1.1, 1.0, "1 s").cell(), "1 s MISS");
+        assert_eq!(Target::most(f64::NAN, 1.0, "1 s").cell(), "1 s MISS");
+    }
+}

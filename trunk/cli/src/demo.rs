@@ -36,7 +36,7 @@ pub(crate) const NAME: &str = "demo";
 #[command(before_help = "Examples:
   rhizome demo
   rhizome demo ~/notes
-  rhizome demo ~/Takeout/Keep --dir /tmp/demo
+  rhizome demo ~/Takeout/Keep --dir ~/demo
 ")]
 pub(crate) struct DemoArgs {
     /// Notes to bring in: a folder or zip of Markdown or Keep notes, or a CSV file [default: twelve

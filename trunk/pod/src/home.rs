@@ -4,7 +4,7 @@
 //! DIR/current                    the identity that commands speak about
 //! DIR/transport.key              with which this pod answers strangers (linking, hosting)
 //! DIR/identities/NAME/genesis    the first record, public
-//! DIR/identities/NAME/keys       secrets of this device, for its owner's eyes only, never backed up
+//! DIR/identities/NAME/keys       secrets of this device, for its owner only, never backed up
 //! DIR/identities/NAME/meta.json  what people call it, addresses of its devices
 //! DIR/identities/NAME/store/     segments and index
 //! DIR/run/                       socket and log of the running pod

@@ -151,12 +151,43 @@ impl Schema {
 mod tests {
     use super::*;
 
+    /// With a field of every type.
+    fn sample() -> Schema {
+        use FieldType::{
+            Any, Array, Blob, Bool, Bytes, GeoPoint, Int, Map, Number, Reference, Text, Timestamp,
+            Vector,
+        };
+        let all = [
+            Bool, Int, Number, Timestamp, Text, Bytes, Reference, GeoPoint, Array, Vector, Map,
+            Blob, Any,
+        ];
+        let mut schema = Schema::new("org.example.todo", 3);
+        let fields = all.iter().map(|of| (format!("of.{of:?}"), *of)).collect();
+        schema.collections.insert("todos".to_owned(), fields);
+        let fields = BTreeMap::from([("title".to_owned(), Text)]);
+        schema.collections.insert("todos/*/steps".to_owned(), fields);
+        schema
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "test: reads a committed fixture")]
+    fn version_1_reads_as_it_was_written() {
+        let bytes = sample().to_block().unwrap().bytes;
+        let at = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schema-v1.cbor");
+        let at = std::path::Path::new(at);
+        // What was released is never written again.
+        if std::env::var_os("UPDATE_FIXTURES").is_some() && !at.exists() {
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::fs::write(at, &bytes).unwrap();
+        }
+        let stored = std::fs::read(at).expect("the fixture is committed");
+        assert_eq!(Schema::from_bytes(&stored).unwrap(), sample());
+        assert_eq!(stored, bytes, "it is written as it was");
+    }
+
     #[test]
     fn a_schema_survives_as_a_block_whose_kind_can_be_seen() {
-        let mut schema = Schema::new("org.example.todo", 3);
-        let fields = BTreeMap::from([("title".to_owned(), FieldType::Text)]);
-        schema.collections.insert("todos".to_owned(), fields.clone());
-        schema.collections.insert("todos/*/steps".to_owned(), fields);
+        let schema = sample();
         let block = schema.to_block().unwrap();
         assert_eq!(rhizome_block::peek_kind(&block.bytes), Some("schema"));
         assert_eq!(Schema::from_bytes(&block.bytes).unwrap(), schema);

@@ -1,3 +1,5 @@
+//! What is written is read; torn, damaged and foreign bytes are told apart.
+
 use super::*;
 use crate::{Block, Codec, fixture};
 use proptest::prelude::*;

@@ -131,8 +131,8 @@ impl Reader {
         self.work.is_empty()
     }
 
-    /// Takes the sealed block of one of the wanted names and returns the entries that are whole now.
-    /// `open` must check that the name is the hash of the bytes and that the key opens them.
+    /// Takes the sealed block of one of the wanted names and returns the entries that are whole
+    /// now. `open` must check that the name is the hash of the bytes and that the key opens them.
     pub fn supply(
         &mut self,
         cid: &Cid,

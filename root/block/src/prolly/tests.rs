@@ -1,3 +1,5 @@
+//! Maps do not remember how they came about, change little, and refuse liars.
+
 use super::*;
 use crate::link::clear::{Shelf, open};
 use crate::{Cid, fixture};

@@ -1,3 +1,5 @@
+//! Bytes of any length come back, and trees that lie are refused.
+
 use super::*;
 use crate::link::clear::{Shelf, open};
 use crate::{BLOCK_BYTES_MAX, fixture};

@@ -1,3 +1,5 @@
+//! What the guard lets through and what it refuses, rule by rule.
+
 use super::*;
 use crate::bounds::VOTER_SETS_MAX;
 use crate::testing::{at, batch, bodies_entry, device, entry, identity, voter_set, voters};

@@ -1,3 +1,5 @@
+//! The order and its chain stay right while a log grows, is cut and is purged.
+
 use super::*;
 use crate::NodeId;
 use crate::testing::{batch, bodies_entry, entry};

@@ -1,3 +1,5 @@
+//! Records read as they were first written; others are refused.
+
 use super::*;
 use crate::testing::{at, bodies_entry, signing_keys, voters};
 use crate::{Ballot, Members};

@@ -1,3 +1,5 @@
+//! When a position is certified, acknowledged or withheld.
+
 use super::*;
 use crate::testing::{
     at, batch, bodies_entry, body, device, entry, identity, signing_keys, voter_set, voters,

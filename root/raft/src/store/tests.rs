@@ -1,3 +1,5 @@
+//! What a voter finds again on its disk after a restart.
+
 use super::*;
 use crate::testing::{at, bodies_entry, device, entry, signing_keys, voters};
 use crate::{Ballot, Members, RaftBase};

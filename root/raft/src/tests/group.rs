@@ -1,6 +1,6 @@
 //! The group changes while it works.
 
-use super::world::{Log, World, config};
+use super::world::{Log, PATIENCE, World, config};
 use crate::testing::voter_set;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl World {
             voter.order.reconcile(&new);
             (voter.config.history, voter.config.voters) = (history.clone(), new.clone());
         }
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + PATIENCE;
         loop {
             self.commit_on(3, numbers).await;
             let leader = self.voter(self.leader().await).order.metrics();
@@ -44,9 +44,17 @@ impl World {
         }
         self.commit(3).await;
         let expected: BTreeSet<_> = self.set.devices();
+        let until = Instant::now() + PATIENCE;
         for voter in self.voters.values() {
-            let voters: BTreeSet<_> = voter.order.metrics().voters.into_iter().collect();
-            assert_eq!(voters, expected);
+            // A follower hears of a change of the group some time after it was committed.
+            loop {
+                let voters: BTreeSet<_> = voter.order.metrics().voters.into_iter().collect();
+                if voters == expected {
+                    break;
+                }
+                assert!(Instant::now() < until, "voter {} counts {voters:?}", voter.number);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How long a commit takes and how many fit into a second, on real files. Not part of the suite:
-//! `cargo test -p rhizome-raft --release measure -- --ignored --nocapture`.
+//! How long a commit takes and how many fit into a second, on real files. Worth reading are the
+//! figures of `RHIZOME_LONG=1 cargo test -p rhizome-raft --release measure -- --nocapture`.
 
 use super::world::{FileDisk, World, config};
 use crate::testing::{body, voter_set};
@@ -20,14 +20,15 @@ async fn world() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures"]
 async fn measure() {
+    let (alone, count) =
+        if std::env::var_os("RHIZOME_LONG").is_some() { (2_000, 200_000) } else { (20, 640) };
     let world = world().await;
     let leader = world.leader().await;
     let order = world.voter(leader).order.clone();
     let mut log = world.voter(leader).log.clone();
     let mut times = Vec::new();
-    for n in 0..2_000 {
+    for n in 0..alone {
         let before = log.borrow_and_update().entries.len();
         let start = Instant::now();
         order.propose(vec![body(1_000_000 + n)]).await.unwrap();
@@ -38,7 +39,6 @@ async fn measure() {
     let of = |share: usize| times[times.len() * share / 100];
     println!("one at a time: p50 {:?}, p90 {:?}, p99 {:?}", of(50), of(90), of(99));
 
-    let count = 200_000_u64;
     let before = log.borrow_and_update().entries.len();
     let start = Instant::now();
     let mut n = 0;
@@ -53,5 +53,6 @@ async fn measure() {
     let goal = before + usize::try_from(count).unwrap();
     log.wait_for(|log| log.entries.len() >= goal).await.unwrap();
     println!("many at once: {:.0} entries/s", count as f64 / start.elapsed().as_secs_f64());
+    world.check();
     world.stop().await;
 }

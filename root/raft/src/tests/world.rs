@@ -18,7 +18,8 @@ use tokio::time::{Instant, timeout};
 /// Where the generations of these tests begin.
 pub(super) const BASE: Seen = Seen { g: 1, i: 10, c: [5; 32] };
 pub(super) const GENERATION: u64 = 2;
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Calls between voters of this process.
 #[derive(Default)]

@@ -1,3 +1,5 @@
+//! Requests and replies read as they were first written; others are refused.
+
 use super::*;
 use crate::Members;
 use crate::testing::{at, bodies_entry, identity, signing_keys, voters};

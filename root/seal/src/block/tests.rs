@@ -1,3 +1,5 @@
+//! Blocks open as they were sealed; damaged and hostile ones do not.
+
 use super::*;
 use proptest::prelude::*;
 

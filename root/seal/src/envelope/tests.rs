@@ -1,3 +1,5 @@
+//! Envelopes open as they were sealed, and tell nothing but a step of length.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -320,14 +320,16 @@ fn a_sled_of_garbage_is_an_error_and_no_panic() {
     assert!(SledIndex::open(&path, &SledConfig::default()).is_err());
 }
 
-/// `cargo test -p rhizome-store --release -- --ignored --nocapture measure` prints what sled gives.
+/// `RHIZOME_LONG=1 cargo test -p rhizome-store --release -- --nocapture measure` prints what sled
+/// gives.
 #[test]
-#[ignore = "a measurement"]
 fn measure_the_index() {
     use std::time::Instant;
+    let batches = if std::env::var_os("RHIZOME_LONG").is_some() { 1_000_u32 } else { 10 };
+    let all = batches as usize * 100;
     let write = |index: &dyn Index| {
         let started = Instant::now();
-        for batch_number in 0..1_000_u32 {
+        for batch_number in 0..batches {
             let mut batch = Batch::default();
             for number in 0..100_u32 {
                 let key = (batch_number * 100 + number).wrapping_mul(2_654_435_761);
@@ -339,7 +341,7 @@ fn measure_the_index() {
     };
     let folder = tempfile::tempdir().unwrap();
     let plain = sled_in(&folder);
-    println!("sled, 100k keys in batches of 100: {:?}", write(&plain));
+    println!("sled, {all} keys in batches of 100: {:?}", write(&plain));
     plain.flush().unwrap();
     let started = Instant::now();
     drop(plain);
@@ -351,11 +353,9 @@ fn measure_the_index() {
         let found = scan(&index, ALL, false, 1).len();
         println!("open: {opened:?}, first read of {found}: {:?}", started.elapsed());
         let started = Instant::now();
-        println!(
-            "full scan: {} in {:?}",
-            scan(&index, ALL, false, 200_000).len(),
-            started.elapsed()
-        );
+        let found = scan(&index, ALL, false, 200_000).len();
+        println!("full scan: {found} in {:?}", started.elapsed());
+        assert_eq!(found, all);
     }
     let bytes: u64 = std::fs::read_dir(folder.path().join("index"))
         .unwrap()
@@ -369,4 +369,5 @@ fn measure_the_index() {
     let started = Instant::now();
     buffered.flush().unwrap();
     println!("flush: {:?}", started.elapsed());
+    assert_eq!(scan(&buffered, ALL, false, 200_000).len(), all);
 }

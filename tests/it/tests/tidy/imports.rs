@@ -32,7 +32,7 @@ pub const TABLE: &[Row] = &[
     pure("root/replica", &["root/block", "root/seal", "root/identity", "root/log", "root/cluster"]),
     io("root/store", &["root/block", "root/log"]),
     io("root/raft", &["root/block", "root/identity", "root/log", "root/cluster"]),
-    io("root/net", &["root/block", "root/identity"]),
+    io("root/net", &["root/identity"]),
     io("root/pin", &["root/block"]),
     pure("trunk/schema", &["root/block"]),
     pure("trunk/doc", &["root/block", "root/identity", "root/log", "trunk/schema"]),
@@ -51,7 +51,6 @@ pub const TABLE: &[Row] = &[
             "root/store",
             "root/raft",
             "root/net",
-            "root/pin",
             "trunk/schema",
             "trunk/doc",
             "trunk/engine",
@@ -59,10 +58,7 @@ pub const TABLE: &[Row] = &[
             "trunk/api",
         ],
     ),
-    io(
-        "trunk/cli",
-        &["root/identity", "root/net", "trunk/schema", "trunk/import", "trunk/api", "trunk/pod"],
-    ),
+    io("trunk/cli", &["root/net", "trunk/schema", "trunk/import", "trunk/api", "trunk/pod"]),
     io(
         "sdk/rust",
         &["root/identity", "root/log", "root/replica", "trunk/schema", "trunk/doc", "trunk/pod"],

@@ -290,7 +290,6 @@ type Row = (&'static str, String, String);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use expect_test::expect;
 
     fn figures() -> Figures {
         let rate = |per_second, p50_ms, p99_ms| Rate {
@@ -321,17 +320,17 @@ mod tests {
     fn numbers_stand_below_each_other() {
         let table = figures().table(&Look::bare());
         let shown: Vec<&str> = table.lines().filter(|line| !line.contains("  0 ")).collect();
-        expect![[r#"
-            WHAT                     MEASURED      DETAIL
-            Three processes up              81 ms  laptop, phone, cloud
-            Documents                          12  markdown with 0 attachments, 0 B
-            Mended until merged             1.4 s  1 value yielded and kept, 0 packets dropped by the cut
-            Floor of this disk            4 000/s  fdatasync alone · p50 220 µs, p99 900 µs
-            No cloud: one writer          3 200/s  0.80 × the floor · p50 290 µs, p99 1.2 ms
-            No cloud: many writers       48 000/s  64 at once · 12.00 × the floor · p50 1.2 ms, p99 4.0 ms
-            No cloud: on the phone            0/s  p50 0 µs, p99 0 µs
-            Export hash              0123456789ab  the same on every device"#]]
-        .assert_eq(&shown.join("\n"));
+        let expected = "\
+WHAT                     MEASURED      DETAIL
+Three processes up              81 ms  laptop, phone, cloud
+Documents                          12  markdown with 0 attachments, 0 B
+Mended until merged             1.4 s  1 value yielded and kept, 0 packets dropped by the cut
+Floor of this disk            4 000/s  fdatasync alone · p50 220 µs, p99 900 µs
+No cloud: one writer          3 200/s  0.80 × the floor · p50 290 µs, p99 1.2 ms
+No cloud: many writers       48 000/s  64 at once · 12.00 × the floor · p50 1.2 ms, p99 4.0 ms
+No cloud: on the phone            0/s  p50 0 µs, p99 0 µs
+Export hash              0123456789ab  the same on every device";
+        assert_eq!(shown.join("\n"), expected);
     }
 
     #[test]

@@ -339,18 +339,18 @@ fn version_1_of_every_space_is_as_its_fixture_says() {
     assert_eq!(stored(at, || bytes.clone()), bytes);
 }
 
-/// Prints what a write costs: `cargo test --release -p rhizome-doc -- --ignored --nocapture`.
+/// `RHIZOME_LONG=1 cargo test --release -p rhizome-doc -- --nocapture measure` prints what a write
+/// costs.
 #[test]
-#[ignore = "measures, and is worth running with --release only"]
 #[expect(clippy::disallowed_methods, reason = "test")]
 fn measure_writes() {
-    const WRITES: u64 = 20_000;
+    let writes: u64 = if std::env::var_os("RHIZOME_LONG").is_some() { 20_000 } else { 200 };
     let json = r#"{"title":"Shopping","body":"bread, butter and a book","done":false,"n":12}"#;
-    let events: Vec<OpenEvent> = (1..=WRITES)
+    let events: Vec<OpenEvent> = (1..=writes)
         .map(|seq| event(1, seq, seq, &[(2, 1)], body(&[set(&format!("notes/{seq}"), json)])))
         .collect();
     let per_write = |name: &str, start: std::time::Instant| {
-        println!("{name}: {:.2} us", start.elapsed().as_secs_f64() * 1e6 / WRITES as f64);
+        println!("{name}: {:.2} us", start.elapsed().as_secs_f64() * 1e6 / writes as f64);
     };
     let start = std::time::Instant::now();
     events.iter().for_each(|event| drop(Batch::from_body(&event.body).unwrap()));
@@ -372,12 +372,12 @@ fn measure_writes() {
     events.iter().for_each(|event| replica.settle(event));
     per_write("settled, one a call", start);
     let start = std::time::Instant::now();
-    (1..=WRITES).for_each(|seq| drop(replica.doc(&format!("notes/{seq}"))));
+    assert!((1..=writes).all(|seq| replica.doc(&format!("notes/{seq}")).is_some()));
     per_write("get", start);
     let mut replica = Replica::default();
     let add = || body(&[update("n/a", &[("t", FieldOp::Increment(Number::Int(1)))])]);
     replica.commit(&event(1, 1, 1, &[], body(&[set("n/a", "{\"t\":0}")])));
-    let adds: Vec<OpenEvent> = (2..=WRITES).map(|seq| event(1, seq, seq, &[], add())).collect();
+    let adds: Vec<OpenEvent> = (2..=writes).map(|seq| event(1, seq, seq, &[], add())).collect();
     let start = std::time::Instant::now();
     adds.iter().for_each(|event| replica.pend(event));
     per_write("pending on one document", start);
@@ -388,4 +388,5 @@ fn measure_writes() {
         .collect();
     settled.chunks(1_000).for_each(|call| drop(replica.deliver(call)));
     per_write("settled on one document, 1,000 a call", start);
+    assert_eq!(replica.show("n/a"), format!("{{\"t\":{}}}\n", writes - 1));
 }

@@ -1,3 +1,5 @@
+//! Tables of any shape become documents or a reason.
+
 use std::ops::ControlFlow;
 
 use expect_test::{Expect, expect};

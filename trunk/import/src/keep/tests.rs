@@ -1,3 +1,5 @@
+//! Keep notes become documents without loss, and other files a reason.
+
 use std::ops::ControlFlow;
 
 use expect_test::{Expect, expect};

@@ -1,3 +1,5 @@
+//! Notes become documents with their text untouched, whatever is in them.
+
 use std::ops::ControlFlow;
 
 use expect_test::{Expect, expect};

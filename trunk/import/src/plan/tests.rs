@@ -1,3 +1,5 @@
+//! Imports that repeat, stop and go on, and report everything they found.
+
 use std::collections::BTreeMap;
 
 use expect_test::expect;

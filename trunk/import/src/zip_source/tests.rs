@@ -1,3 +1,5 @@
+//! Ordinary archives are read; hostile and damaged ones are refused.
+
 use std::io::{Cursor, Write};
 
 use proptest::prelude::*;

@@ -248,18 +248,6 @@ impl Node {
         }
     }
 
-    /// Asks a question that must be refused.
-    #[track_caller]
-    pub fn refusal<M: Method>(&self, request: &M::Request) -> impl Future<Output = ApiError> {
-        let from = std::panic::Location::caller();
-        async move {
-            match self.client.ask::<M>(request).await {
-                Ok(_) => panic!("{from}: {} did not refuse {}", self.name, M::NAME),
-                Err(error) => error,
-            }
-        }
-    }
-
     /// Begins a stream.
     pub async fn stream<M: Method>(&self, request: &M::Request) -> Events<M> {
         self.client.stream::<M>(request).await.unwrap()

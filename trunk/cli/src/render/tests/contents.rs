@@ -236,7 +236,7 @@ fn checkpoints() {
 }
 
 #[test]
-fn the_recovery_kit_and_what_it_brings_back() {
+fn the_recovery_kit_is_a_sheet_to_write_down() {
     let words: Vec<String> = (1..=24).map(|number| format!("word{number}")).collect();
     let kit = KitAnswer {
         identity: "Ana".into(),
@@ -268,6 +268,10 @@ fn the_recovery_kit_and_what_it_brings_back() {
           rhizome recovery restore --peer ADDRESS
     "#]],
     );
+}
+
+#[test]
+fn a_rehearsal_says_whether_all_came_back() {
     let mut test = Rehearsal {
         complete: true,
         documents: 1_284,
@@ -292,6 +296,10 @@ fn the_recovery_kit_and_what_it_brings_back() {
           2 changes made here since had not reached cloud.
     "#]],
     );
+}
+
+#[test]
+fn what_is_found_and_what_is_back_after_a_loss() {
     let found = render::recovery::found("Ana", &[phone(), cloud()], Some(NOW - 86_400_000), &LOOK);
     check(
         &found,
@@ -326,9 +334,12 @@ fn the_recovery_kit_and_what_it_brings_back() {
     );
 }
 
+fn item(path: &str, reason: &str) -> Item {
+    Item { path: path.into(), reason: reason.into() }
+}
+
 #[test]
-fn imports_before_during_and_after() {
-    let item = |path: &str, reason: &str| Item { path: path.into(), reason: reason.into() };
+fn an_import_is_shown_before_it_happens() {
     let plan = PlanAnswer {
         path: "/home/ana/notes".into(),
         collection: "notes".into(),
@@ -356,6 +367,10 @@ fn imports_before_during_and_after() {
         cannot be read: ../etc/passwd: path leaves the folder
     "#]],
     );
+}
+
+#[test]
+fn imports_tell_what_they_did_and_what_was_taken_back() {
     let report = ApplyAnswer {
         batch: "b1".into(),
         collection: "notes".into(),
