@@ -5,6 +5,7 @@
 //! to the same value here. Even a negative zero, which
 //! equals zero, is written as zero and refused when read.
 
+use crate::kind::{peek_version, unknown_version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +25,12 @@ pub enum CborError {
         /// What the decoder said.
         what: String,
     },
+    /// A format of ours in a version that this program does not read.
+    #[error("version {version} is not known to this program")]
+    Version {
+        /// Its version.
+        version: u64,
+    },
     /// The bytes decode, but are not the one canonical encoding.
     #[error("DAG-CBOR is not in its canonical form")]
     NotCanonical,
@@ -37,12 +44,20 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CborError> {
 /// Decodes `bytes`, which must be canonical and hold nothing besides the value: a field that `T`
 /// does not know is refused, because it would be lost when encoding again.
 pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, CborError> {
-    let value: T = serde_ipld_dagcbor::from_slice(bytes)
-        .map_err(|error| CborError::Decode { what: error.to_string() })?;
+    let value: T =
+        serde_ipld_dagcbor::from_slice(bytes).map_err(|error| refused(bytes, error.to_string()))?;
     if encode(&value)? != bytes {
         return Err(CborError::NotCanonical);
     }
     Ok(value)
+}
+
+/// Tells another version from damage.
+fn refused(bytes: &[u8], what: String) -> CborError {
+    match peek_version(bytes) {
+        Some(version) if what.contains(&unknown_version(version)) => CborError::Version { version },
+        _ => CborError::Decode { what },
+    }
 }
 
 #[cfg(test)]

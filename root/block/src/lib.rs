@@ -17,7 +17,7 @@ pub mod tree;
 
 pub use cbor::{CborError, decode, encode};
 pub use cid::{Cid, CidError, Codec};
-pub use kind::peek_kind;
+pub use kind::{Version, peek_kind, peek_version};
 pub use link::{Link, Open, OpenError, Seal};
 
 /// Most bytes of a block we write. IPFS implementations exchange blocks up to 2 MiB; half of that

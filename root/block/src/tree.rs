@@ -6,7 +6,7 @@
 //! neither grow nor loop. Each chunk and node is sealed on its own by a function of the caller
 //! (`root/seal` has it), which also keeps the sealed bytes. Drawn in `docs/format/tree.md`.
 
-use crate::{CborError, Cid, Link, Open, OpenError, Seal, decode, encode};
+use crate::{CborError, Cid, Link, Open, OpenError, Seal, Version, decode, encode};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -46,7 +46,7 @@ pub struct TreeRef {
 #[derive(Serialize, Deserialize)]
 struct Node {
     k: TreeKind,
-    v: u8,
+    v: Version<VERSION>,
     links: Vec<Link>,
 }
 
@@ -136,7 +136,7 @@ impl Builder {
     /// Seals the node of a level and hands its link to the level above.
     fn close(&mut self, level: usize, seal: &mut Seal<'_>) {
         let links = std::mem::take(&mut self.levels[level]);
-        let node = Node { k: TreeKind, v: VERSION, links };
+        let node = Node { k: TreeKind, v: Version, links };
         let plain = encode(&node).expect("links and integers have a DAG-CBOR form");
         let link = seal(&plain);
         self.add(level + 1, link, seal);
@@ -191,7 +191,7 @@ pub enum TreeError {
         /// Its name.
         cid: Cid,
         /// Its version.
-        version: u8,
+        version: u64,
     },
     /// The opened block is longer or shorter, or has more or fewer children, than its place says.
     #[error("block {cid} holds {found} where its place in the tree asks for {expected}")]
@@ -337,10 +337,10 @@ fn unfold(
 
 /// The links of an opened node, as whoever collects or audits blocks needs them.
 pub fn node_links(cid: Cid, plain: &[u8]) -> Result<Vec<Link>, TreeError> {
-    let node: Node = decode(plain).map_err(|source| TreeError::Node { cid, source })?;
-    if node.v != VERSION {
-        return Err(TreeError::Version { cid, version: node.v });
-    }
+    let node: Node = decode(plain).map_err(|source| match source {
+        CborError::Version { version } => TreeError::Version { cid, version },
+        source => TreeError::Node { cid, source },
+    })?;
     Ok(node.links)
 }
 

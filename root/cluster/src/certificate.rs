@@ -4,13 +4,13 @@
 //! its place. The chain hash makes one acknowledgement cover everything before it. Two signed
 //! acknowledgements of one voter for one `(g, i)` with two hashes prove that it told two stories.
 
-use rhizome_block::{Block, CborError, decode, kind};
+use rhizome_block::{Block, CborError, Version, decode, kind};
 use rhizome_identity::{DeviceId, Signature, SigningKeys, verify};
 use rhizome_log::Seen;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Version of the formats here.
+/// Version of the formats here, which each acknowledgement signs.
 const VERSION: u8 = 1;
 
 /// Most acknowledgements a certificate may carry: one of each voter, and voters are at most five.
@@ -34,7 +34,7 @@ pub struct Ack {
     /// Kind.
     pub k: AckKind,
     /// Version.
-    pub v: u8,
+    pub v: Version<VERSION>,
     /// The voter.
     pub device: DeviceId,
     /// What it holds.
@@ -48,7 +48,7 @@ impl Ack {
     #[must_use]
     pub fn sign(keys: &SigningKeys, seen: Seen) -> Self {
         let sig = keys.sign(SIGN_DOMAIN, &signed_bytes(&seen));
-        Self { k: AckKind, v: VERSION, device: keys.device_id(), seen, sig }
+        Self { k: AckKind, v: Version, device: keys.device_id(), seen, sig }
     }
 
     /// Whether the voter signed this.
@@ -58,11 +58,13 @@ impl Ack {
     }
 }
 
-fn signed_bytes(seen: &Seen) -> [u8; 48] {
-    let mut bytes = [0; 48];
-    bytes[..8].copy_from_slice(&seen.g.to_be_bytes());
-    bytes[8..16].copy_from_slice(&seen.i.to_be_bytes());
-    bytes[16..].copy_from_slice(&seen.c);
+/// Version, generation, index, chain hash.
+fn signed_bytes(seen: &Seen) -> [u8; 49] {
+    let mut bytes = [0; 49];
+    bytes[0] = VERSION;
+    bytes[1..9].copy_from_slice(&seen.g.to_be_bytes());
+    bytes[9..17].copy_from_slice(&seen.i.to_be_bytes());
+    bytes[17..].copy_from_slice(&seen.c);
     bytes
 }
 
@@ -72,7 +74,7 @@ pub struct Certificate {
     /// Kind.
     pub k: CertificateKind,
     /// Version.
-    pub v: u8,
+    pub v: Version<VERSION>,
     /// What is committed.
     pub seen: Seen,
     /// Who says so.
@@ -88,6 +90,12 @@ pub enum CertificateError {
     Malformed {
         /// What the decoder said.
         source: CborError,
+    },
+    /// Another version.
+    #[error("certificate has version {version}, which this program does not know")]
+    Version {
+        /// Its version.
+        version: u64,
     },
     /// A signature in it is wrong.
     #[error("acknowledgement of device {device} has a wrong signature")]
@@ -120,7 +128,7 @@ impl Certificate {
     /// Joins acknowledgements for one position.
     #[must_use]
     pub fn new(seen: Seen, acks: Vec<(DeviceId, Signature)>) -> Self {
-        Self { k: CertificateKind, v: VERSION, seen, acks }
+        Self { k: CertificateKind, v: Version, seen, acks }
     }
 
     /// Whether a majority of `voters` signed, a trusted one among them if there is any.
@@ -159,6 +167,9 @@ impl Certificate {
 
     /// Reads a stored certificate.
     pub fn read(bytes: &[u8]) -> Result<Self, CertificateError> {
-        decode(bytes).map_err(|source| CertificateError::Malformed { source })
+        decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => CertificateError::Version { version },
+            source => CertificateError::Malformed { source },
+        })
     }
 }

@@ -5,7 +5,7 @@
 //! `C_i = SHA2-256("rhizome chain v1" ‖ C_{i-1} ‖ g ‖ i ‖ SHA2-256(entry block))`, with `C_0` the
 //! digest of the identity's genesis. Drawn in `docs/format/order.md`.
 
-use rhizome_block::{Block, CborError, Cid, decode, kind};
+use rhizome_block::{Block, CborError, Cid, Version, decode, kind};
 use rhizome_identity::IdentityId;
 use rhizome_log::{Head, LogId, Position, Seen};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct Entry {
     /// Kind.
     pub k: EntryKind,
     /// [`ENTRY_VERSION`].
-    pub v: u8,
+    pub v: Version<ENTRY_VERSION>,
     /// Generation of voters that placed it. (Spelt out in the block, because a key before `k`
     /// would hide the kind.)
     #[serde(rename = "generation")]
@@ -70,7 +70,7 @@ pub enum EntryError {
     #[error("order entry has version {version}, which this program does not know")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
     /// The entry does not come right after what is known.
     #[error("order entry {found:?} does not follow {known:?}")]
@@ -86,7 +86,7 @@ impl Entry {
     /// Puts `body` at a place.
     #[must_use]
     pub fn new(at: Position, body: EntryBody) -> Self {
-        Self { k: EntryKind, v: ENTRY_VERSION, g: at.g, i: at.i, body }
+        Self { k: EntryKind, v: Version, g: at.g, i: at.i, body }
     }
 
     /// Its place.
@@ -103,11 +103,10 @@ impl Entry {
 
     /// Reads a stored entry.
     pub fn read(bytes: &[u8]) -> Result<Self, EntryError> {
-        let entry: Self = decode(bytes).map_err(|source| EntryError::Malformed { source })?;
-        if entry.v != ENTRY_VERSION {
-            return Err(EntryError::Version { version: entry.v });
-        }
-        Ok(entry)
+        decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => EntryError::Version { version },
+            source => EntryError::Malformed { source },
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //! data of the seal, so a body cannot be moved to another place. Drawn in `docs/format/event.md`.
 
 use crate::{Clock, EventId, LogId, Seen};
-use rhizome_block::{Cid, Codec, decode, encode, kind};
+use rhizome_block::{CborError, Cid, Codec, Version, decode, encode, kind};
 use rhizome_identity::EpochId;
 use rhizome_seal::EventKey;
 use serde::{Deserialize, Serialize};
@@ -48,14 +48,20 @@ pub enum EventError {
         /// Which part.
         what: &'static str,
         /// What the decoder said.
-        source: rhizome_block::CborError,
+        source: CborError,
     },
-    /// The format is newer than this program.
-    #[error("event has version {version}, algorithm {alg}, which this program does not know")]
+    /// Another version.
+    #[error("{what} has version {version}, which this program does not know")]
     Version {
-        /// Its version.
-        version: u8,
-        /// Its algorithm suite.
+        /// Of which part.
+        what: &'static str,
+        /// The version.
+        version: u64,
+    },
+    /// Another algorithm suite.
+    #[error("event has algorithm suite {alg}, which this program does not know")]
+    Algorithm {
+        /// Which.
         alg: u8,
     },
     /// The body is not the one the header names.
@@ -84,7 +90,7 @@ pub struct Header {
     /// Kind.
     pub k: EventKind,
     /// [`EVENT_VERSION`].
-    pub v: u8,
+    pub v: Version<EVENT_VERSION>,
     /// [`ALGORITHM`].
     pub alg: u8,
     /// The log it stands in.
@@ -108,7 +114,7 @@ pub struct Header {
 #[derive(Serialize)]
 struct BoundHeader {
     k: EventKind,
-    v: u8,
+    v: Version<EVENT_VERSION>,
     alg: u8,
     log: LogId,
     seq: u64,
@@ -134,10 +140,10 @@ pub struct Slot {
 
 impl Slot {
     /// The associated data of the seal.
-    fn associated_data(&self) -> Vec<u8> {
+    pub(crate) fn associated_data(&self) -> Vec<u8> {
         let bound = BoundHeader {
             k: EventKind,
-            v: EVENT_VERSION,
+            v: Version,
             alg: ALGORITHM,
             log: self.log,
             seq: self.seq,
@@ -153,7 +159,7 @@ impl Slot {
     pub fn header(&self, body: &[u8]) -> Header {
         Header {
             k: EventKind,
-            v: EVENT_VERSION,
+            v: Version,
             alg: ALGORITHM,
             log: self.log,
             seq: self.seq,
@@ -200,7 +206,7 @@ pub struct Payload {
     /// Kind.
     pub k: PayloadKind,
     /// [`EVENT_VERSION`].
-    pub v: u8,
+    pub v: Version<EVENT_VERSION>,
     /// Name of the app; in the first event of a log only.
     pub app: Option<String>,
     /// Heads of the app's other logs that changed since the author's previous event.
@@ -270,8 +276,7 @@ impl Event {
         let plain = key
             .open(&self.slot().associated_data(), &self.body)
             .map_err(|source| EventError::Seal { source })?;
-        let payload: Payload =
-            decode(&plain).map_err(|source| EventError::Malformed { what: "payload", source })?;
+        let payload: Payload = decode(&plain).map_err(|source| unreadable("payload", source))?;
         if payload.deps.len() > DEPS_MAX {
             return Err(EventError::Dependencies { count: payload.deps.len() });
         }
@@ -281,10 +286,17 @@ impl Event {
 
 /// Reads a header block.
 pub fn read_header(bytes: &[u8]) -> Result<Header, EventError> {
-    let header: Header =
-        decode(bytes).map_err(|source| EventError::Malformed { what: "event header", source })?;
-    if header.v != EVENT_VERSION || header.alg != ALGORITHM {
-        return Err(EventError::Version { version: header.v, alg: header.alg });
+    let header: Header = decode(bytes).map_err(|source| unreadable("event header", source))?;
+    if header.alg == ALGORITHM {
+        Ok(header)
+    } else {
+        Err(EventError::Algorithm { alg: header.alg })
     }
-    Ok(header)
+}
+
+fn unreadable(what: &'static str, source: CborError) -> EventError {
+    match source {
+        CborError::Version { version } => EventError::Version { what, version },
+        source => EventError::Malformed { what, source },
+    }
 }

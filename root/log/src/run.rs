@@ -6,7 +6,7 @@
 
 use crate::event::{Event, EventError, Slot};
 use crate::{EventId, LogId, Seen};
-use rhizome_block::{Block, CborError, decode, kind};
+use rhizome_block::{Block, CborError, Version, decode, kind};
 use rhizome_identity::{EpochId, Signature, SigningKeys, verify};
 use serde::{Deserialize, Serialize};
 
@@ -41,12 +41,12 @@ pub struct RunSignature {
     /// Kind.
     pub k: RunKind,
     /// [`RUN_VERSION`].
-    pub v: u8,
+    pub v: Version<RUN_VERSION>,
     /// The log.
     pub log: LogId,
     /// Its signed head.
     pub head: Head,
-    /// The author's signature over domain, log, seq and head.
+    /// The author's signature over version, log, seq and head.
     pub sig: Signature,
 }
 
@@ -55,7 +55,7 @@ impl RunSignature {
     #[must_use]
     pub fn sign(keys: &SigningKeys, log: LogId, head: Head) -> Self {
         let sig = keys.sign(SIGN_DOMAIN, &signed_bytes(&log, &head));
-        Self { k: RunKind, v: RUN_VERSION, log, head, sig }
+        Self { k: RunKind, v: Version, log, head, sig }
     }
 
     /// Whether the log's author signed this.
@@ -72,15 +72,23 @@ impl RunSignature {
 
     /// Reads the stored block.
     pub fn read(bytes: &[u8]) -> Result<Self, RunError> {
-        decode(bytes).map_err(|source| RunError::Malformed { source })
+        decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => RunError::Version { version },
+            source => RunError::Malformed { source },
+        })
     }
 }
 
-fn signed_bytes(log: &LogId, head: &Head) -> [u8; LogId::BYTES + 8 + 36] {
-    let mut bytes = [0; LogId::BYTES + 8 + 36];
-    bytes[..LogId::BYTES].copy_from_slice(&log.to_bytes());
-    bytes[LogId::BYTES..LogId::BYTES + 8].copy_from_slice(&head.seq.to_be_bytes());
-    bytes[LogId::BYTES + 8..].copy_from_slice(&head.id.0.to_bytes());
+/// Bytes that a run signature covers: version, log, seq, head.
+const SIGNED_BYTES: usize = 1 + LogId::BYTES + 8 + 36;
+
+fn signed_bytes(log: &LogId, head: &Head) -> [u8; SIGNED_BYTES] {
+    let mut bytes = [0; SIGNED_BYTES];
+    bytes[0] = RUN_VERSION;
+    let (named, rest) = bytes[1..].split_at_mut(LogId::BYTES);
+    named.copy_from_slice(&log.to_bytes());
+    rest[..8].copy_from_slice(&head.seq.to_be_bytes());
+    rest[8..].copy_from_slice(&head.id.0.to_bytes());
     bytes
 }
 
@@ -93,6 +101,12 @@ pub enum RunError {
     Malformed {
         /// What the decoder said.
         source: CborError,
+    },
+    /// Another version.
+    #[error("run signature has version {version}, which this program does not know")]
+    Version {
+        /// Its version.
+        version: u64,
     },
     /// Empty, or beyond [`RUN_EVENTS_MAX`].
     #[error("run of {events} events is out of bounds")]

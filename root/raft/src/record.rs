@@ -6,7 +6,7 @@
 
 use crate::{Ballot, LogAt, RaftBase, RaftEntry};
 use async_trait::async_trait;
-use rhizome_block::{Block, CborError, decode, kind, peek_kind};
+use rhizome_block::{Block, CborError, Version, decode, kind, peek_kind};
 use rhizome_cluster::Certificate;
 use rhizome_log::Seen;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ pub struct EntryRecord {
     /// Kind.
     pub k: EntryRecordKind,
     /// [`RECORD_VERSION`].
-    pub v: u8,
+    pub v: Version<RECORD_VERSION>,
     /// Generation.
     pub generation: u64,
     /// The entry.
@@ -77,7 +77,7 @@ pub struct VoteRecord {
     /// Kind.
     pub k: VoteRecordKind,
     /// [`RECORD_VERSION`].
-    pub v: u8,
+    pub v: Version<RECORD_VERSION>,
     /// Generation.
     pub generation: u64,
     /// The vote.
@@ -90,7 +90,7 @@ pub struct TruncateRecord {
     /// Kind.
     pub k: TruncateRecordKind,
     /// [`RECORD_VERSION`].
-    pub v: u8,
+    pub v: Version<RECORD_VERSION>,
     /// Generation.
     pub generation: u64,
     /// First index that is gone.
@@ -103,7 +103,7 @@ pub struct PurgeRecord {
     /// Kind.
     pub k: PurgeRecordKind,
     /// [`RECORD_VERSION`].
-    pub v: u8,
+    pub v: Version<RECORD_VERSION>,
     /// Generation.
     pub generation: u64,
     /// Last entry that is gone.
@@ -118,7 +118,7 @@ pub struct BaseRecord {
     /// Kind.
     pub k: BaseRecordKind,
     /// [`RECORD_VERSION`].
-    pub v: u8,
+    pub v: Version<RECORD_VERSION>,
     /// Generation.
     pub generation: u64,
     /// The base.
@@ -131,7 +131,7 @@ pub struct CommitRecord {
     /// Kind.
     pub k: CommitRecordKind,
     /// [`RECORD_VERSION`].
-    pub v: u8,
+    pub v: Version<RECORD_VERSION>,
     /// Generation.
     pub generation: u64,
     /// The proof.
@@ -155,43 +155,33 @@ pub enum RecordError {
     #[error("raft record has version {version}, which this program does not know")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
 }
 
 impl RaftRecord {
     pub(crate) const fn entry(generation: u64, entry: RaftEntry, end: Seen) -> Self {
-        Self::Entry(EntryRecord { k: EntryRecordKind, v: RECORD_VERSION, generation, entry, end })
+        Self::Entry(EntryRecord { k: EntryRecordKind, v: Version, generation, entry, end })
     }
 
     pub(crate) const fn vote(generation: u64, ballot: Ballot) -> Self {
-        Self::Vote(VoteRecord { k: VoteRecordKind, v: RECORD_VERSION, generation, ballot })
+        Self::Vote(VoteRecord { k: VoteRecordKind, v: Version, generation, ballot })
     }
 
     pub(crate) const fn truncate(generation: u64, since: u64) -> Self {
-        Self::Truncate(TruncateRecord {
-            k: TruncateRecordKind,
-            v: RECORD_VERSION,
-            generation,
-            since,
-        })
+        Self::Truncate(TruncateRecord { k: TruncateRecordKind, v: Version, generation, since })
     }
 
     pub(crate) const fn purge(generation: u64, upto: LogAt, end: Seen) -> Self {
-        Self::Purge(PurgeRecord { k: PurgeRecordKind, v: RECORD_VERSION, generation, upto, end })
+        Self::Purge(PurgeRecord { k: PurgeRecordKind, v: Version, generation, upto, end })
     }
 
     pub(crate) const fn base(generation: u64, base: RaftBase) -> Self {
-        Self::Base(BaseRecord { k: BaseRecordKind, v: RECORD_VERSION, generation, base })
+        Self::Base(BaseRecord { k: BaseRecordKind, v: Version, generation, base })
     }
 
     pub(crate) const fn commit(generation: u64, certificate: Certificate) -> Self {
-        Self::Commit(CommitRecord {
-            k: CommitRecordKind,
-            v: RECORD_VERSION,
-            generation,
-            certificate,
-        })
+        Self::Commit(CommitRecord { k: CommitRecordKind, v: Version, generation, certificate })
     }
 
     /// The generation it belongs to.
@@ -227,31 +217,19 @@ impl RaftRecord {
         where
             T: Serialize + serde::de::DeserializeOwned,
         {
-            decode(bytes).map_err(|source| RecordError::Malformed { source })
+            decode(bytes).map_err(|source| match source {
+                CborError::Version { version } => RecordError::Version { version },
+                source => RecordError::Malformed { source },
+            })
         }
-        let record = match peek_kind(bytes) {
-            Some("raft-entry") => Self::Entry(read(bytes)?),
-            Some("raft-vote") => Self::Vote(read(bytes)?),
-            Some("raft-truncate") => Self::Truncate(read(bytes)?),
-            Some("raft-purge") => Self::Purge(read(bytes)?),
-            Some("raft-base") => Self::Base(read(bytes)?),
-            Some("raft-commit") => Self::Commit(read(bytes)?),
-            _ => return Err(RecordError::Kind),
-        };
-        match record.version() {
-            RECORD_VERSION => Ok(record),
-            version => Err(RecordError::Version { version }),
-        }
-    }
-
-    const fn version(&self) -> u8 {
-        match self {
-            Self::Entry(record) => record.v,
-            Self::Vote(record) => record.v,
-            Self::Truncate(record) => record.v,
-            Self::Purge(record) => record.v,
-            Self::Base(record) => record.v,
-            Self::Commit(record) => record.v,
+        match peek_kind(bytes) {
+            Some("raft-entry") => read(bytes).map(Self::Entry),
+            Some("raft-vote") => read(bytes).map(Self::Vote),
+            Some("raft-truncate") => read(bytes).map(Self::Truncate),
+            Some("raft-purge") => read(bytes).map(Self::Purge),
+            Some("raft-base") => read(bytes).map(Self::Base),
+            Some("raft-commit") => read(bytes).map(Self::Commit),
+            _ => Err(RecordError::Kind),
         }
     }
 }

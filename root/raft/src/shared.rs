@@ -8,8 +8,9 @@ use crate::client::call;
 use crate::state::State;
 use crate::store::Job;
 use crate::types::Raft;
-use crate::wire::{Answer, Request, RequestEnvelope, RequestKind, WIRE_VERSION};
+use crate::wire::{Answer, Request, RequestEnvelope, RequestKind};
 use crate::{GuardError, Holdings, RaftEvent, RaftTransport};
+use rhizome_block::Version;
 use rhizome_cluster::Certificate;
 use rhizome_identity::{DeviceId, IdentityId};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,14 +101,7 @@ impl Shared {
         request: Request,
     ) -> RequestEnvelope {
         let (identity, generation) = (self.identity, self.generation);
-        RequestEnvelope {
-            k: RequestKind,
-            v: WIRE_VERSION,
-            identity,
-            generation,
-            certificate,
-            request,
-        }
+        RequestEnvelope { k: RequestKind, v: Version, identity, generation, certificate, request }
     }
 
     /// Certifies what can be certified, hands out what is due, and tells the others.

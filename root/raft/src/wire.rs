@@ -4,7 +4,7 @@
 
 use crate::bounds::{ACKS_PER_REPLY_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::{Ballot, LogAt, RaftBase, RaftEntry};
-use rhizome_block::{CborError, decode, encode, kind};
+use rhizome_block::{CborError, Version, decode, encode, kind};
 use rhizome_cluster::{Ack, Certificate};
 use rhizome_identity::IdentityId;
 use rhizome_log::Seen;
@@ -27,7 +27,7 @@ kind! {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RequestEnvelope {
     pub(crate) k: RequestKind,
-    pub(crate) v: u8,
+    pub(crate) v: Version<WIRE_VERSION>,
     pub(crate) identity: IdentityId,
     pub(crate) generation: u64,
     /// The newest certificate the sender has no reason to think the receiver knows.
@@ -77,7 +77,7 @@ pub(crate) struct BaseCall {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReplyEnvelope {
     pub(crate) k: ReplyKind,
-    pub(crate) v: u8,
+    pub(crate) v: Version<WIRE_VERSION>,
     pub(crate) answer: Answer,
     /// What the answering voter now holds durably.
     pub(crate) acks: Vec<Ack>,
@@ -143,7 +143,7 @@ pub enum WireError {
     #[error("message has version {version}, which this program does not know")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
     /// More acknowledgements than the limit.
     #[error("reply carries {acks} acknowledgements")]
@@ -159,14 +159,13 @@ impl RequestEnvelope {
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, WireError> {
-        let envelope: Self = read(bytes, REQUEST_BYTES_MAX)?;
-        check_version(envelope.v).map(|()| envelope)
+        read(bytes, REQUEST_BYTES_MAX)
     }
 }
 
 impl ReplyEnvelope {
     pub(crate) const fn new(answer: Answer, acks: Vec<Ack>) -> Self {
-        Self { k: ReplyKind, v: WIRE_VERSION, answer, acks }
+        Self { k: ReplyKind, v: Version, answer, acks }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -175,7 +174,6 @@ impl ReplyEnvelope {
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, WireError> {
         let envelope: Self = read(bytes, REPLY_BYTES_MAX)?;
-        check_version(envelope.v)?;
         match envelope.acks.len() {
             0..=ACKS_PER_REPLY_MAX => Ok(envelope),
             acks => Err(WireError::Acks { acks }),
@@ -190,11 +188,10 @@ where
     if bytes.len() > max {
         return Err(WireError::Size { bytes: bytes.len(), max });
     }
-    decode(bytes).map_err(|source| WireError::Malformed { source })
-}
-
-fn check_version(version: u8) -> Result<(), WireError> {
-    if version == WIRE_VERSION { Ok(()) } else { Err(WireError::Version { version }) }
+    decode(bytes).map_err(|source| match source {
+        CborError::Version { version } => WireError::Version { version },
+        source => WireError::Malformed { source },
+    })
 }
 
 #[cfg(test)]

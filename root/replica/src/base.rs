@@ -11,7 +11,7 @@ use crate::rows::LogRow;
 use crate::stage::Staged;
 use crate::state::{LogState, Replica};
 use crate::{CommandError, Outcome};
-use rhizome_block::{Block, CborError, Cid, decode, kind};
+use rhizome_block::{Block, CborError, Cid, Version, decode, kind};
 use rhizome_cluster::Chain;
 use rhizome_log::{Clock, Head, LogId, Seen};
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ pub struct Base {
     /// Kind.
     pub k: BaseKind,
     /// Version.
-    pub v: u8,
+    pub v: Version<VERSION>,
     /// The last entry that had taken effect.
     pub seen: Seen,
     /// The control record that was final.
@@ -87,7 +87,7 @@ impl Replica {
         };
         Some(Base {
             k: BaseKind,
-            v: VERSION,
+            v: Version,
             seen: self.order.applied,
             control: self.control.committed_head(),
             generations: self.order.base_of.iter().map(|(g, seen)| (*g, *seen)).collect(),

@@ -4,12 +4,17 @@
 //! then on the test compares with what is stored and never writes.
 #![expect(clippy::disallowed_methods, reason = "test: reads and first writes committed fixtures")]
 
-use crate::{Base, BaseKind, BaseLog, ControlHead, Manifest, Message, MessageError, PinPurpose};
-use rhizome_block::{Cid, Codec, decode, encode, peek_kind};
+use crate::keys::{AdoptedKeys, AdoptedKeysKind};
+use crate::{
+    Base, BaseKind, BaseLog, ControlHead, Manifest, ManifestError, Message, MessageError,
+    PinPurpose,
+};
+use rhizome_block::{CborError, Cid, Codec, Version, decode, encode, peek_kind};
 use rhizome_cluster::Certificate;
 use rhizome_identity::{EpochId, SigningKeys};
 use rhizome_log::{Clock, Event, EventId, Head, LogId, LogTag, Run, RunSignature, Seen, Slot};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
+use std::error::Error;
 use std::path::PathBuf;
 
 /// The stored bytes, which must equal `current`.
@@ -85,12 +90,39 @@ fn every_message_of_version_1_reads_back() {
 }
 
 #[test]
-fn a_message_of_another_version_is_refused_by_its_number() {
+fn other_versions_are_refused_by_their_number() {
     let mut bytes = Message::Introduce.to_bytes().unwrap();
-    let at = bytes.windows(2).position(|two| two == [b'v', 1]).unwrap();
-    bytes[at + 1] = 2;
+    bytes = version_2(&bytes, 1);
     let error = Message::from_bytes(&bytes).unwrap_err();
     assert!(matches!(error, MessageError::Version { version: 2 }), "{error}");
+    let base = Base::read(&version_2(&base().block().bytes, 1)).unwrap_err();
+    assert!(matches!(base, CborError::Version { version: 2 }), "{base}");
+    let manifest = Manifest::new(PinPurpose::Snapshot, SEEN, Vec::new(), Vec::new()).sign(&keys());
+    let outer = Manifest::read(&version_2(&manifest.bytes, 1)).unwrap_err();
+    assert!(matches!(outer, ManifestError::Version { version: 2 }), "{outer}");
+    let inner = Manifest::read(&version_2(&manifest.bytes, 2)).unwrap_err();
+    assert!(inner.source().unwrap().to_string().contains("version 2 is not known"), "{inner:?}");
+}
+
+/// `bytes` with the version of its `nth` format made 2.
+fn version_2(bytes: &[u8], nth: usize) -> Vec<u8> {
+    let places = bytes.windows(3).enumerate().filter(|(_, three)| three == b"\x61v\x01");
+    let (at, _) = places.into_iter().nth(nth - 1).unwrap();
+    let mut bytes = bytes.to_vec();
+    bytes[at + 2] = 2;
+    bytes
+}
+
+#[test]
+fn no_changed_byte_of_a_stored_manifest_reads_as_signed() {
+    let blocks = vec![Cid::of(Codec::Raw, b"one")];
+    let good = Manifest::new(PinPurpose::Snapshot, SEEN, blocks, b"sealed root".to_vec());
+    let good = good.sign(&keys()).bytes;
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        assert!(Manifest::read(&bytes).is_err(), "byte {at}");
+    }
 }
 
 #[test]
@@ -109,11 +141,10 @@ fn a_manifest_of_version_1_reads_back_signed() {
     }
 }
 
-#[test]
-fn a_base_of_version_1_reads_back() {
-    let base = Base {
+fn base() -> Base {
+    Base {
         k: BaseKind,
-        v: 1,
+        v: Version,
         seen: SEEN,
         control: cid(b"record"),
         generations: vec![(1, Seen { g: 0, i: 0, c: [1; 32] })],
@@ -125,10 +156,31 @@ fn a_base_of_version_1_reads_back() {
             app: Some("org.rhizome.pod".to_owned()),
         }],
         manifest: Some(cid(b"manifest")),
-    };
+    }
+}
+
+#[test]
+fn a_base_of_version_1_reads_back() {
+    let base = base();
     let bytes = stored("base-v1.cbor", &base.block().bytes);
     assert_eq!(peek_kind(&bytes), Some("base"));
     assert_eq!(Base::read(&bytes).unwrap(), base);
+}
+
+#[test]
+fn keys_of_an_adopted_identity_of_version_1_read_back() {
+    let keys = AdoptedKeys {
+        k: AdoptedKeysKind,
+        v: Version,
+        fixed: ByteArray::new([1; 32]),
+        epochs: vec![(EpochId { n: 0, record: cid(b"genesis") }, ByteArray::new([2; 32]))],
+        tags: vec![LogTag([8; 16])],
+    };
+    let bytes = stored("adopted-keys-v1.cbor", &encode(&keys).unwrap());
+    assert_eq!(peek_kind(&bytes), Some("adopted-keys"));
+    assert_eq!(decode::<AdoptedKeys>(&bytes).unwrap(), keys);
+    let newer = decode::<AdoptedKeys>(&version_2(&bytes, 1)).unwrap_err();
+    assert!(matches!(newer, CborError::Version { version: 2 }), "{newer}");
 }
 
 #[test]
@@ -151,5 +203,5 @@ fn cut_messages_and_messages_with_one_byte_too_many_are_refused() {
 struct Whole {
     k: String,
     v: u8,
-    m: Message,
+    body: Message,
 }

@@ -3,7 +3,7 @@
 //! Secrets of epochs come out of the control log: each is wrapped to every live sealing key, with
 //! the one before it sealed under the new one. A cloud peer has no sealing key and gets none.
 
-use rhizome_block::{decode, encode};
+use rhizome_block::{Version, decode, encode, kind};
 use rhizome_identity::{
     ControlState, DeviceId, DeviceKeys, EpochId, IdentityId, SealingPublic, SigningKeys,
     SigningPublic, Wrap,
@@ -48,12 +48,22 @@ pub struct ReplicaKeys {
     event_keys: BTreeMap<(EpochId, LogTag), EventKey>,
 }
 
-/// What the keys of another identity are when it is adopted.
-#[derive(Serialize, Deserialize)]
-struct AdoptedKeys {
-    fixed: serde_bytes::ByteArray<32>,
-    epochs: Vec<(EpochId, serde_bytes::ByteArray<32>)>,
-    tags: Vec<LogTag>,
+kind! {
+    /// Kind of the keys of an adopted identity.
+    pub(crate) AdoptedKeysKind = "adopted-keys"
+}
+
+/// The keys of an identity that is adopted, sealed inside the record that adopts it.
+#[derive(Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AdoptedKeys {
+    pub(crate) k: AdoptedKeysKind,
+    pub(crate) v: Version<1>,
+    /// Its fixed secret.
+    pub(crate) fixed: serde_bytes::ByteArray<32>,
+    /// The secrets of its epochs.
+    pub(crate) epochs: Vec<(EpochId, serde_bytes::ByteArray<32>)>,
+    /// Tags of the logs that went along.
+    pub(crate) tags: Vec<LogTag>,
 }
 
 /// What binds a wrapped epoch secret to its identity: the root key, because the first epoch is
@@ -158,8 +168,13 @@ impl ReplicaKeys {
             .secrets
             .values()
             .find_map(|secret| EventKey::derive(secret, &ADOPTED_TAG).open(&info, sealed).ok());
-        let Some(keys) = opened.and_then(|bytes| decode::<AdoptedKeys>(&bytes).ok()) else {
-            return;
+        let Some(bytes) = opened else { return };
+        let keys = match decode::<AdoptedKeys>(&bytes) {
+            Ok(keys) => keys,
+            Err(error) => {
+                tracing::warn!(%identity, %error, "keys of an adopted identity are not understood");
+                return;
+            }
         };
         for (epoch, secret) in keys.epochs {
             self.secrets
@@ -182,7 +197,8 @@ impl ReplicaKeys {
         let fixed = serde_bytes::ByteArray::new(*self.fixed.as_ref()?.as_bytes());
         let bytes = |secret: &EpochSecret| serde_bytes::ByteArray::new(*secret.as_bytes());
         let epochs = self.secrets.iter().map(|(id, secret)| (*id, bytes(secret))).collect();
-        let plain = encode(&AdoptedKeys { fixed, epochs, tags }).ok()?;
+        let (k, v) = (AdoptedKeysKind, Version);
+        let plain = encode(&AdoptedKeys { k, v, fixed, epochs, tags }).ok()?;
         let key = EventKey::derive(target, &ADOPTED_TAG);
         Some(key.seal(&epoch_info(&self.root), nonce, &plain))
     }

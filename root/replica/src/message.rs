@@ -3,7 +3,7 @@
 //! One message is one frame. A session opens with [`Message::Hello`] from both sides; after that
 //! each side says what moved. Drawn in `docs/format/session.md`.
 
-use rhizome_block::{CborError, Cid, decode, encode, kind};
+use rhizome_block::{CborError, Cid, Version, decode, encode, kind};
 use rhizome_cluster::Certificate;
 use rhizome_log::{LogId, Run, Seen};
 use serde::{Deserialize, Serialize};
@@ -103,8 +103,8 @@ pub enum Message {
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     k: MessageKind,
-    v: u8,
-    m: Message,
+    v: Version<VERSION>,
+    body: Message,
 }
 
 /// Why bytes are no message.
@@ -127,14 +127,14 @@ pub enum MessageError {
     #[error("message has version {version}, which this program does not know")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
 }
 
 impl Message {
     /// The frame to send.
     pub fn to_bytes(&self) -> Result<Vec<u8>, MessageError> {
-        let envelope = Envelope { k: MessageKind, v: VERSION, m: self.clone() };
+        let envelope = Envelope { k: MessageKind, v: Version, body: self.clone() };
         let bytes = encode(&envelope).map_err(|source| MessageError::Malformed { source })?;
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(MessageError::TooLong { bytes: bytes.len() });
@@ -147,11 +147,10 @@ impl Message {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(MessageError::TooLong { bytes: bytes.len() });
         }
-        let envelope: Envelope =
-            decode(bytes).map_err(|source| MessageError::Malformed { source })?;
-        if envelope.v != VERSION {
-            return Err(MessageError::Version { version: envelope.v });
-        }
-        Ok(envelope.m)
+        let envelope: Envelope = decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => MessageError::Version { version },
+            source => MessageError::Malformed { source },
+        })?;
+        Ok(envelope.body)
     }
 }

@@ -12,7 +12,7 @@ use crate::rows::{self, BlockRow, space};
 use crate::ship::read_or_report;
 use crate::stage::Staged;
 use crate::state::Replica;
-use rhizome_block::{BLOCK_BYTES_READ_MAX, Block, CborError, Cid, decode, encode, kind};
+use rhizome_block::{BLOCK_BYTES_READ_MAX, Block, CborError, Cid, Version, decode, encode, kind};
 use rhizome_identity::{DeviceId, DeviceKind, Signature, SigningKeys, verify};
 use rhizome_log::Seen;
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ pub struct Manifest {
     /// Kind.
     pub k: ManifestKind,
     /// Version.
-    pub v: u8,
+    pub v: Version<VERSION>,
     /// What the set is for.
     pub purpose: PinPurpose,
     /// The order its maker had applied.
@@ -76,7 +76,7 @@ pub struct Manifest {
 #[derive(Serialize, Deserialize)]
 struct SignedManifest {
     k: ManifestKind,
-    v: u8,
+    v: Version<VERSION>,
     manifest: Manifest,
     sig: Signature,
 }
@@ -87,7 +87,7 @@ impl Manifest {
     pub fn new(purpose: PinPurpose, seen: Seen, blocks: Vec<Cid>, root: Vec<u8>) -> Self {
         Self {
             k: ManifestKind,
-            v: VERSION,
+            v: Version,
             purpose,
             seen,
             prev: None,
@@ -103,14 +103,16 @@ impl Manifest {
         self.author = keys.device_id();
         let bytes = encode(&self).expect("a manifest has a DAG-CBOR form");
         let sig = keys.sign(SIGN_DOMAIN, &bytes);
-        let signed = SignedManifest { k: ManifestKind, v: VERSION, manifest: self, sig };
+        let signed = SignedManifest { k: ManifestKind, v: Version, manifest: self, sig };
         Block::encode(&signed).expect("a manifest has a DAG-CBOR form")
     }
 
     /// Reads a signed manifest and checks its author's signature.
     pub fn read(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let signed: SignedManifest =
-            decode(bytes).map_err(|source| ManifestError::Malformed { source })?;
+        let signed: SignedManifest = decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => ManifestError::Version { version },
+            source => ManifestError::Malformed { source },
+        })?;
         let manifest = signed.manifest;
         if manifest.blocks.len() > PIN_BLOCKS_MAX {
             return Err(ManifestError::TooMany { blocks: manifest.blocks.len() });
@@ -131,6 +133,12 @@ pub enum ManifestError {
     Malformed {
         /// What the decoder said.
         source: CborError,
+    },
+    /// Another version.
+    #[error("manifest has version {version}, which this program does not know")]
+    Version {
+        /// Its version.
+        version: u64,
     },
     /// Beyond [`PIN_BLOCKS_MAX`].
     #[error("manifest lists {blocks} blocks, more than {PIN_BLOCKS_MAX}")]
@@ -271,6 +279,11 @@ impl Replica {
         let block = Block { cid: manifest_cid(bytes), bytes: bytes.to_vec() };
         let manifest = match Manifest::read(bytes) {
             Ok(manifest) if self.control.state().device(&manifest.author).is_some() => manifest,
+            Err(ManifestError::Version { version }) => {
+                // A peer that runs a newer program does nothing wrong; its set waits for ours.
+                tracing::warn!(peer = %device.short(), version, "offered set is not understood");
+                return Ok(());
+            }
             _ => {
                 effects.push(Effect::Close(device, CloseReason::Misbehaved));
                 return Ok(());

@@ -5,9 +5,10 @@ use crate::command::CommandError;
 use crate::input::{Effect, Tick, Ticket, Write};
 use crate::stage::{Staged, StagedEvent};
 use crate::state::Replica;
+use rhizome_block::Version;
 use rhizome_log::{
-    Clock, Dep, EVENT_VERSION, Event, EventError, EventId, Head, LogId, LogTag, Payload,
-    PayloadKind, RUN_BYTES_MAX, RunSignature, Slot,
+    Clock, Dep, Event, EventError, EventId, Head, LogId, LogTag, Payload, PayloadKind,
+    RUN_BYTES_MAX, RunSignature, Slot,
 };
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl Replica {
         let deps = self.changed_heads(access, &log)?;
         let payload = Payload {
             k: PayloadKind,
-            v: EVENT_VERSION,
+            v: Version,
             app: first.then(|| write.app.clone()),
             deps,
             hlc,

@@ -2,7 +2,7 @@
 
 use crate::envelope::EventKey;
 use crate::secret::{EpochId, EpochSecret};
-use rhizome_block::{CborError, decode, encode, kind};
+use rhizome_block::{CborError, Version, decode, encode, kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use zeroize::{Zeroize, Zeroizing};
@@ -32,7 +32,7 @@ pub enum KeyringError {
     #[error("keyring has version {version}, which this program does not know")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
     /// The keyring would hold more than [`KEYRING_EPOCHS_MAX`] epochs.
     #[error("keyring holds {KEYRING_EPOCHS_MAX} epochs already")]
@@ -144,17 +144,16 @@ impl Keyring {
             secret: *held.secret.as_bytes(),
             adopted: held.adopted,
         });
-        let stored = StoredKeyring { k: KeyringKind, v: VERSION, epochs: epochs.collect() };
+        let stored = StoredKeyring { k: KeyringKind, v: Version, epochs: epochs.collect() };
         Zeroizing::new(encode(&stored).expect("links, bytes and integers have a DAG-CBOR form"))
     }
 
     /// Reads the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyringError> {
-        let stored: StoredKeyring =
-            decode(bytes).map_err(|source| KeyringError::Form { source })?;
-        if stored.v != VERSION {
-            return Err(KeyringError::Version { version: stored.v });
-        }
+        let stored: StoredKeyring = decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => KeyringError::Version { version },
+            source => KeyringError::Form { source },
+        })?;
         if !stored.epochs.is_sorted_by(|left, right| left.id < right.id) {
             return Err(KeyringError::Order);
         }
@@ -169,7 +168,7 @@ impl Keyring {
 #[derive(Serialize, Deserialize)]
 struct StoredKeyring {
     k: KeyringKind,
-    v: u8,
+    v: Version<VERSION>,
     epochs: Vec<Stored>,
 }
 

@@ -3,7 +3,7 @@
 //! A batch is checked when it is made and again, just as strictly, when it arrives: bytes of
 //! another device are foreign. What a mutation does to a document is in [`crate::fold`]'s care.
 
-use rhizome_block::{CborError, kind};
+use rhizome_block::{CborError, Version, kind};
 use rhizome_schema::{
     Code, DocPath, FIELD_DEPTH_MAX, FieldPath, Fields, Number, PathError, Reserved, Value,
     ValueError,
@@ -29,7 +29,7 @@ const VERSION: u8 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Batch {
     k: BatchKind,
-    v: u8,
+    v: Version<VERSION>,
     /// What to do, in this order.
     pub ops: Vec<Mutation>,
 }
@@ -113,7 +113,7 @@ pub enum BatchError {
     #[error("batch has version {version}, this program reads {VERSION}")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
     /// Too large for one event.
     #[error("batch of {bytes} bytes is larger than {BATCH_BYTES_MAX}")]
@@ -179,7 +179,7 @@ impl Batch {
     /// A batch of these mutations.
     #[must_use]
     pub fn new(ops: Vec<Mutation>) -> Self {
-        Self { k: BatchKind, v: VERSION, ops }
+        Self { k: BatchKind, v: Version, ops }
     }
 
     /// Checks what people and apps may write (no reserved names).
@@ -198,15 +198,15 @@ impl Batch {
     /// Reads and checks the body of an event.
     pub fn from_body(body: &[u8]) -> Result<Self, BatchError> {
         body_allowed(body)?;
-        let batch: Self = rhizome_block::decode(body).map_err(BatchError::Form)?;
+        let batch: Self = rhizome_block::decode(body).map_err(|source| match source {
+            CborError::Version { version } => BatchError::Version { version },
+            source => BatchError::Form(source),
+        })?;
         batch.check(Reserved::Blobs)?;
         Ok(batch)
     }
 
     fn check(&self, reserved: Reserved) -> Result<(), BatchError> {
-        if self.v != VERSION {
-            return Err(BatchError::Version { version: self.v });
-        }
         if self.ops.is_empty() {
             return Err(BatchError::Empty);
         }

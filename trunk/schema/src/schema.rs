@@ -5,6 +5,7 @@
 
 use crate::path::{CollectionPath, FieldPath, PathError};
 use crate::value::Value;
+use rhizome_block::{CborError, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,7 +77,7 @@ impl FieldType {
 #[serde(deny_unknown_fields)]
 pub struct Schema {
     k: SchemaKind,
-    v: u8,
+    v: Version<1>,
     /// Name of the app, such as `org.example.todo`.
     pub app: String,
     /// Counts up with each change the app publishes.
@@ -92,12 +93,12 @@ pub struct Schema {
 pub enum SchemaError {
     /// The bytes are not a schema.
     #[error("bytes are not a schema")]
-    Form(#[source] rhizome_block::CborError),
+    Form(#[source] CborError),
     /// The version is not one we read.
     #[error("schema has version {version}, this program reads 1")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
     /// A collection or field path is wrong.
     #[error("path in the schema is wrong")]
@@ -111,7 +112,13 @@ impl Schema {
     /// A schema without collections.
     #[must_use]
     pub fn new(app: &str, revision: u32) -> Self {
-        Self { k: SchemaKind, v: 1, app: app.to_owned(), revision, collections: BTreeMap::new() }
+        Self {
+            k: SchemaKind,
+            v: Version,
+            app: app.to_owned(),
+            revision,
+            collections: BTreeMap::new(),
+        }
     }
 
     /// The block that publishes it.
@@ -122,15 +129,15 @@ impl Schema {
 
     /// Reads and checks the bytes of such a block.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SchemaError> {
-        let schema: Self = rhizome_block::decode(bytes).map_err(SchemaError::Form)?;
+        let schema: Self = rhizome_block::decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => SchemaError::Version { version },
+            source => SchemaError::Form(source),
+        })?;
         schema.check()?;
         Ok(schema)
     }
 
     fn check(&self) -> Result<(), SchemaError> {
-        if self.v != 1 {
-            return Err(SchemaError::Version { version: self.v });
-        }
         if self.collections.len() > ENTRIES_MAX {
             return Err(SchemaError::Long);
         }
@@ -195,8 +202,11 @@ mod tests {
 
     #[test]
     fn a_newer_version_and_a_wrong_path_are_refused() {
-        let newer = Schema { v: 2, ..Schema::new("a", 1) };
-        newer.to_block().unwrap_err();
+        let mut newer = Schema::new("a", 1).to_block().unwrap().bytes;
+        let at = newer.windows(3).position(|three| three == b"\x61v\x01").unwrap();
+        newer[at + 2] = 2;
+        let newer = Schema::from_bytes(&newer).unwrap_err();
+        assert!(matches!(newer, SchemaError::Version { version: 2 }), "{newer}");
         let mut wrong = Schema::new("a", 1);
         wrong.collections.insert("todos/a".to_owned(), BTreeMap::new());
         wrong.to_block().unwrap_err();

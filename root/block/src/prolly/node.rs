@@ -2,7 +2,7 @@
 
 use super::{INLINE_BYTES_MAX, KEY_BYTES_MAX, NODE_ENTRIES_MAX, VALUE_BYTES_MAX};
 use crate::tree::{TreeRef, Walk};
-use crate::{CborError, Link, decode, encode};
+use crate::{CborError, Link, Version, decode, encode};
 use serde::{Deserialize, Serialize};
 
 /// Version of the node format.
@@ -27,7 +27,7 @@ pub enum NodeError {
     #[error("node has version {version}, which this program does not know")]
     Version {
         /// Its version.
-        version: u8,
+        version: u64,
     },
     /// The node breaks a rule of the format.
     #[error("node breaks a rule: {rule}")]
@@ -73,7 +73,7 @@ pub(super) enum Rows {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Node {
     k: ProllyKind,
-    v: u8,
+    v: Version<VERSION>,
     pub(super) rows: Rows,
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Place {
 
 impl Node {
     pub(super) fn new(rows: Rows) -> Self {
-        Self { k: ProllyKind, v: VERSION, rows }
+        Self { k: ProllyKind, v: Version, rows }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -106,11 +106,10 @@ impl Node {
     }
 
     fn read(plain: &[u8]) -> Result<Self, NodeError> {
-        let node: Self = decode(plain).map_err(|source| NodeError::Form { source })?;
-        if node.v != VERSION {
-            return Err(NodeError::Version { version: node.v });
-        }
-        Ok(node)
+        decode(plain).map_err(|source| match source {
+            CborError::Version { version } => NodeError::Version { version },
+            source => NodeError::Form { source },
+        })
     }
 
     /// Reads the node that belongs at `place`.

@@ -9,7 +9,7 @@ use crate::wire::{
 use crate::{Ballot, LogAt, Members, NodeId, Payload, RaftEntry};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use rhizome_block::{Cid, Codec};
+use rhizome_block::{Cid, Codec, Version};
 use rhizome_cluster::{Ack, Certificate};
 use rhizome_identity::IdentityId;
 use rhizome_log::Seen;
@@ -22,7 +22,7 @@ fn node(n: u8) -> NodeId {
 
 fn envelope(request: Request) -> RequestEnvelope {
     let (identity, generation) = (identity(), GENERATION);
-    RequestEnvelope { k: RequestKind, v: 1, identity, generation, certificate: None, request }
+    RequestEnvelope { k: RequestKind, v: Version, identity, generation, certificate: None, request }
 }
 
 /// A group with a leader, a hostile voter, and a victim.

@@ -4,6 +4,7 @@ use super::world::{GENERATION, World, config};
 use crate::testing::{device, identity, voter_set};
 use crate::wire::{Answer, ReplyEnvelope, Request, RequestEnvelope, RequestKind, VoteCall};
 use crate::{Ballot, NodeId, ProposeError, RaftConfig};
+use rhizome_block::Version;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ async fn ask(world: &World, n: u8, term: u64) -> bool {
     let ballot = Ballot { term, node, granted: false };
     let request = RequestEnvelope {
         k: RequestKind,
-        v: 1,
+        v: Version,
         identity: identity(),
         generation: GENERATION,
         certificate: None,

@@ -22,7 +22,7 @@ fn requests() -> Vec<(&'static str, RequestEnvelope)> {
     let certificate = Certificate::new(END, vec![(ack().device, ack().sig)]);
     let envelope = |certificate, request| RequestEnvelope {
         k: RequestKind,
-        v: WIRE_VERSION,
+        v: Version,
         identity: identity(),
         generation: 2,
         certificate,
@@ -96,9 +96,9 @@ fn largest(numbers: &[u64]) -> RaftEntry {
 
 #[test]
 fn later_versions_and_messages_out_of_bounds_are_refused() {
-    let mut request = requests().remove(3).1;
-    request.v = 2;
-    let later = RequestEnvelope::read(&request.encode());
+    let later = RequestEnvelope::read(&version_2(requests().remove(3).1.encode()));
+    assert!(matches!(later, Err(WireError::Version { version: 2 })));
+    let later = ReplyEnvelope::read(&version_2(replies().remove(0).1.encode()));
     assert!(matches!(later, Err(WireError::Version { version: 2 })));
     let huge = RequestEnvelope::read(&vec![0; REQUEST_BYTES_MAX + 1]);
     assert!(matches!(huge, Err(WireError::Size { .. })));
@@ -106,4 +106,10 @@ fn later_versions_and_messages_out_of_bounds_are_refused() {
     assert!(matches!(ReplyEnvelope::read(&many.encode()), Err(WireError::Acks { .. })));
     let request = RequestEnvelope::read(&replies().remove(0).1.encode());
     assert!(matches!(request, Err(WireError::Malformed { .. })));
+}
+
+fn version_2(mut bytes: Vec<u8>) -> Vec<u8> {
+    let at = bytes.windows(3).position(|three| three == b"\x61v\x01").unwrap();
+    bytes[at + 2] = 2;
+    bytes
 }
