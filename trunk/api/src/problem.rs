@@ -76,6 +76,8 @@ problems! {
         "The kit was confirmed, and is no longer on this device.";
     PEER_REFUSED = "RZ-0209", PermissionDenied, NotPermitted,
         "The peer does not know this device, or is not who it should be.";
+    PEER_VERSION = "RZ-0210", Unimplemented, Incompatible,
+        "The other device or peer runs a version that this one does not understand.";
     DAMAGED = "RZ-0301", DataLoss, Damaged, "Data on this device is damaged.";
     DISK = "RZ-0302", ResourceExhausted, Quota,
         "The disk is full, read-only or failing; reading goes on.";

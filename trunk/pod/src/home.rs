@@ -10,15 +10,17 @@
 //! DIR/run/                       socket and log of the running pod
 //! ```
 
-use rhizome_block::{CborError, decode, encode, kind};
+use rhizome_block::{CborError, Version, decode, encode, kind};
 use rhizome_identity::{DeviceId, DeviceKeys, Genesis, IdentityId, RecoveryKit, SigningKeys};
 use rhizome_store::{create_private_folder, write_private};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Characters of an identity's id that name its folder: enough that two never meet.
 const FOLDER_NAME_CHARS: usize = 20;
@@ -51,6 +53,14 @@ pub enum HomeError {
         path: PathBuf,
         /// What the decoder said.
         source: CborError,
+    },
+    /// A file was written by a newer program.
+    #[error("{path} has version {version}, which this program does not know")]
+    Version {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
     },
     /// The genesis is not valid.
     #[error("genesis in {path} is not valid")]
@@ -94,10 +104,27 @@ pub struct KeyFile {
 #[derive(Serialize, Deserialize)]
 struct KeyFileForm {
     k: KeysKind,
-    v: u8,
-    #[serde(with = "serde_bytes")]
-    device: Vec<u8>,
-    kit: Option<serde_bytes::ByteBuf>,
+    v: Version<1>,
+    device: ByteArray<{ DeviceKeys::BYTES }>,
+    kit: Option<ByteArray<32>>,
+}
+
+impl KeyFile {
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let form = KeyFileForm {
+            k: KeysKind,
+            v: Version,
+            device: ByteArray::new(*self.device.to_bytes()),
+            kit: self.kit.map(ByteArray::new),
+        };
+        Zeroizing::new(encode(&form).expect("keys have a DAG-CBOR form"))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let form: KeyFileForm = decode(bytes)?;
+        let kit = form.kit.map(ByteArray::into_array);
+        Ok(Self { device: DeviceKeys::from_bytes(&form.device), kit })
+    }
 }
 
 /// What people call an identity, and how its devices are reached.
@@ -241,27 +268,15 @@ impl IdentityHome {
     /// Reads the keys.
     pub fn keys(&self) -> Result<KeyFile, HomeError> {
         let (path, bytes) = self.read("keys")?;
-        let form: KeyFileForm =
-            decode(&bytes).map_err(|source| HomeError::Format { path: path.clone(), source })?;
-        let broken = || HomeError::File {
-            path: path.clone(),
-            source: io::Error::from(io::ErrorKind::InvalidData),
-        };
-        let device = form.device.as_slice().try_into().map_err(|_| broken())?;
-        let kit = form.kit.map(|kit| <[u8; 32]>::try_from(kit.into_vec())).transpose();
-        let kit = kit.map_err(|_| broken())?;
-        Ok(KeyFile { device: DeviceKeys::from_bytes(device), kit })
+        KeyFile::from_bytes(&bytes).map_err(|source| match source {
+            CborError::Version { version } => HomeError::Version { path, version },
+            source => HomeError::Format { path, source },
+        })
     }
 
     /// Writes the keys.
     pub fn write_keys(&self, keys: &KeyFile) -> Result<(), HomeError> {
-        let form = KeyFileForm {
-            k: KeysKind,
-            v: 1,
-            device: keys.device.to_bytes().to_vec(),
-            kit: keys.kit.map(|kit| serde_bytes::ByteBuf::from(kit.to_vec())),
-        };
-        self.write("keys", &encode(&form).expect("keys have a DAG-CBOR form"))
+        self.write("keys", &keys.to_bytes())
     }
 
     /// The kit, while its seed is here.
@@ -343,6 +358,7 @@ pub fn addresses_of(meta: &IdentityMeta, device: &DeviceId) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::{stored, version_2};
 
     #[test]
     fn of_changes_at_the_same_time_none_is_lost() {
@@ -363,5 +379,21 @@ mod tests {
             }
         });
         assert_eq!(home.meta().unwrap().heard_ms.len(), 64);
+    }
+
+    #[test]
+    fn keys_of_version_1_read_back_and_other_versions_are_refused_by_their_number() {
+        let device = DeviceKeys::from_bytes(&std::array::from_fn(|at| at as u8));
+        let file = KeyFile { device, kit: Some([9; 32]) };
+        let bytes = stored("keys-v1.cbor", &file.to_bytes());
+        assert_eq!(rhizome_block::peek_kind(&bytes), Some("keys"));
+        let read = KeyFile::from_bytes(&bytes).unwrap();
+        assert_eq!((read.device.to_bytes(), read.kit), (file.device.to_bytes(), file.kit));
+        let dir = tempfile::tempdir().unwrap();
+        let home = IdentityHome { dir: dir.path().to_owned() };
+        home.write("keys", &version_2(&bytes)).unwrap();
+        let Err(newer) = home.keys() else { panic!("keys of version 2 were read") };
+        assert!(matches!(newer, HomeError::Version { version: 2, .. }), "{newer}");
+        assert_eq!(rhizome_api::ApiError::from(newer).exit, 11);
     }
 }

@@ -5,51 +5,20 @@
 //! control record. A host answers only if its pod was started for hosting.
 
 use crate::clock;
+use crate::conversation::{HostMessage, hear, say};
 use crate::home::{IdentityMeta, KeyFile};
 use crate::identity::Identity;
 use crate::link::{control_log, describe, failed};
 use crate::pod::{HOST_NAME, Pod, PodError};
 use rhizome_api::peer::{AddAnswer, Peer};
 use rhizome_api::{ApiError, Problem};
-use rhizome_block::{decode, encode, kind};
-use rhizome_identity::{
-    Acceptance, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis, Signature,
-};
+use rhizome_identity::{Acceptance, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis};
 use rhizome_net::{Expect, FrameReceiver, FrameSender, Incoming, Link, PeerAddress, PeerInvite};
 use rhizome_replica::Command;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 /// Kind of the stream that carries this conversation.
 const HOST_STREAM: u8 = 5;
-
-kind! {
-    /// Kind of a message of this conversation.
-    pub HostKind = "host"
-}
-
-/// One message of the conversation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Envelope {
-    k: HostKind,
-    v: u8,
-    m: HostMessage,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum HostMessage {
-    /// Please host this identity.
-    Ask { genesis: ByteBuf, records: Vec<ByteBuf> },
-    /// With this key.
-    Accept { device: DeviceId, signature: Signature },
-    /// It is admitted by these records.
-    Admitted { records: Vec<ByteBuf> },
-    /// Done.
-    Hosted,
-    /// No.
-    Refused { why: String },
-}
 
 /// What a host can see, for the person to know before it happens.
 const SEES: &[&str] = &["your IP address", "when you sync", "how much you store"];
@@ -116,8 +85,8 @@ fn note_address(
 async fn ask(identity: &Identity, link: &Link) -> Result<DeviceId, ApiError> {
     let (mut sender, mut receiver) = link.open(HOST_STREAM).await.map_err(|e| failed(&e))?;
     let (genesis, records) = records(identity).await?;
-    send(&mut sender, HostMessage::Ask { genesis, records }).await?;
-    let (device, signature) = match receive(&mut receiver).await? {
+    say(&mut sender, &HostMessage::Ask { genesis, records }).await?;
+    let (device, signature) = match hear(&mut receiver).await? {
         HostMessage::Accept { device, signature } => (device, signature),
         other => return Err(unexpected(&other)),
     };
@@ -133,8 +102,8 @@ async fn ask(identity: &Identity, link: &Link) -> Result<DeviceId, ApiError> {
         admitted.map_err(|error| ApiError::from_error(Problem::NOT_PERMITTED, &error))?;
     }
     let (_, records) = self::records(identity).await?;
-    send(&mut sender, HostMessage::Admitted { records }).await?;
-    match receive(&mut receiver).await? {
+    say(&mut sender, &HostMessage::Admitted { records }).await?;
+    match hear(&mut receiver).await? {
         HostMessage::Hosted => Ok(device),
         other => Err(unexpected(&other)),
     }
@@ -153,26 +122,6 @@ fn unexpected(message: &HostMessage) -> ApiError {
     ApiError::new(Problem::PEER_REFUSED, format!("the host refused: {why}"))
 }
 
-async fn send(sender: &mut FrameSender, m: HostMessage) -> Result<(), ApiError> {
-    let bytes = encode(&Envelope { k: HostKind, v: 1, m }).expect("it has a DAG-CBOR form");
-    let unreachable = |error| ApiError::from_error(Problem::PEER_UNREACHABLE, &error);
-    sender.send(&bytes).await.map_err(unreachable)?;
-    sender.flush().await.map_err(unreachable)
-}
-
-async fn receive(receiver: &mut FrameReceiver) -> Result<HostMessage, ApiError> {
-    let frame = receiver.receive().await;
-    let frame = frame.map_err(|error| ApiError::from_error(Problem::PEER_UNREACHABLE, &error))?;
-    let Some(frame) = frame else {
-        return Err(ApiError::new(Problem::PEER_UNREACHABLE, "the host ended the conversation"));
-    };
-    Ok(parse_frame::<Envelope>(&frame)?.m)
-}
-
-fn parse_frame<T: DeserializeOwned + Serialize>(frame: &[u8]) -> Result<T, ApiError> {
-    decode(frame).map_err(|error| ApiError::from_error(Problem::PEER_REFUSED, &error))
-}
-
 /// Answers somebody who wants to be hosted.
 pub async fn answer(pod: Pod, incoming: Incoming) {
     let Ok((HOST_STREAM, mut sender, mut receiver)) = incoming.link.accept_stream().await else {
@@ -180,7 +129,7 @@ pub async fn answer(pod: Pod, incoming: Incoming) {
     };
     if let Err(error) = converse(&pod, &mut sender, &mut receiver).await {
         tracing::info!(%error, "did not become a host");
-        let _ = send(&mut sender, HostMessage::Refused { why: error.to_string() }).await;
+        let _ = say(&mut sender, &HostMessage::Refused { why: error.to_string() }).await;
     }
     let _ = sender.finish().await;
     // The asking side closes once it has read the answer.
@@ -192,7 +141,7 @@ async fn converse(
     sender: &mut FrameSender,
     receiver: &mut FrameReceiver,
 ) -> Result<(), ApiError> {
-    let HostMessage::Ask { genesis, records } = receive(receiver).await? else {
+    let HostMessage::Ask { genesis, records } = hear(receiver).await? else {
         return Err(ApiError::new(
             Problem::PEER_REFUSED,
             "the conversation begins with a question",
@@ -215,9 +164,9 @@ async fn converse(
     let acceptance = Acceptance::of(&device, genesis.root(), DeviceKind::CloudPeer);
     let signature = acceptance.sign(&device.signing);
     let accept = HostMessage::Accept { device: device.device_id(), signature };
-    send(sender, accept).await?;
+    say(sender, &accept).await?;
     drop(records);
-    let HostMessage::Admitted { records } = receive(receiver).await? else {
+    let HostMessage::Admitted { records } = hear(receiver).await? else {
         return Err(ApiError::new(Problem::PEER_REFUSED, "the device was not admitted"));
     };
     if !known {
@@ -233,5 +182,5 @@ async fn converse(
         let taken = identity.handle.command(Command::Take(Box::new(record))).await;
         taken.map_err(|error| ApiError::from_error(Problem::PEER_REFUSED, &error))?;
     }
-    send(sender, HostMessage::Hosted).await
+    say(sender, &HostMessage::Hosted).await
 }

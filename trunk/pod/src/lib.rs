@@ -9,7 +9,10 @@
 mod actor;
 mod adopt;
 mod clock;
+mod conversation;
 mod exporter;
+#[cfg(test)]
+mod fixture;
 mod handle;
 mod home;
 mod host;

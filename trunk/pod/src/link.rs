@@ -4,6 +4,7 @@
 //! moment goes on where it was: [`resume`] restores both sides when the pod starts.
 
 use crate::clock;
+use crate::conversation::{Admission, SavedJoining, misunderstood};
 use crate::home::{IdentityMeta, KeyFile};
 use crate::identity::Identity;
 use crate::kind;
@@ -13,7 +14,7 @@ use rhizome_api::device::{
     Device, JoinAnswer, JoinEvent, JoinRequest, LinkAnswer, LinkConfirmRequest, LinkEvent, Role,
 };
 use rhizome_api::{ApiError, Empty, Problem, Secret};
-use rhizome_block::{decode, encode, kind};
+use rhizome_block::{CborError, decode, encode};
 use rhizome_identity::link::{
     Admitter, AdmitterEffect, AdmitterInput, AdmitterOutcome, Code, Introduction, Invitation,
     Invite, Joining, Newcomer, NewcomerEffect, NewcomerInput, NewcomerOutcome, Refusal,
@@ -21,9 +22,7 @@ use rhizome_identity::link::{
 use rhizome_identity::{Acceptance, ControlRecord, DeviceId, DeviceKeys, Genesis};
 use rhizome_net::{Expect, FrameSender, Incoming, Link, PeerAddress};
 use rhizome_replica::Command;
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -49,23 +48,6 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// How long a device that joined is given to fetch what there is before `join` answers.
 const FIRST_SYNC: Duration = Duration::from_secs(60);
-
-kind! {
-    /// Kind of what an admitted device is handed.
-    pub AdmissionKind = "admission"
-}
-
-/// What an admitted device is handed by the device that admits it, never by a host.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Admission {
-    k: AdmissionKind,
-    v: u8,
-    genesis: ByteBuf,
-    records: Vec<ByteBuf>,
-    name: String,
-    kit_key_id: String,
-    addresses: BTreeMap<String, Vec<String>>,
-}
 
 /// The one linking that this pod may have under way on either side.
 #[derive(Default)]
@@ -352,9 +334,8 @@ impl Admitting {
         let mut addresses = meta.addresses;
         addresses.insert(me, self.pod.addresses());
         let (name, kit_key_id) = (meta.name, meta.kit_key_id);
-        let admission =
-            Admission { k: AdmissionKind, v: 1, genesis, records, name, kit_key_id, addresses };
-        encode(&admission).ok()
+        let rest = Admission::default();
+        encode(&Admission { genesis, records, name, kit_key_id, addresses, ..rest }).ok()
     }
 
     async fn finish(&self, outcome: AdmitterOutcome) {
@@ -413,19 +394,12 @@ fn parse_code(text: &str) -> Result<(Code, Vec<String>), ApiError> {
     Ok((code, Vec::new()))
 }
 
-#[derive(Serialize, Deserialize)]
-struct SavedNewcomer {
-    machine: ByteBuf,
-    at: Vec<String>,
-}
-
 async fn resume_join(
     pod: &Pod,
     bytes: &[u8],
     events: mpsc::Sender<JoinEvent>,
 ) -> Result<JoinAnswer, ApiError> {
-    let saved: SavedNewcomer =
-        decode(bytes).map_err(|error| ApiError::from_error(Problem::DAMAGED, &error))?;
+    let saved: SavedJoining = decode(bytes).map_err(|error| unreadable(&error))?;
     let machine = Newcomer::from_bytes(&saved.machine)
         .map_err(|error| ApiError::from_error(Problem::DAMAGED, &error))?;
     run_newcomer(pod, machine, saved.at, events).await
@@ -570,7 +544,7 @@ impl JoiningTask<'_> {
     async fn perform(&mut self, effect: NewcomerEffect) -> Result<(), ApiError> {
         match effect {
             NewcomerEffect::Persist(machine) => {
-                let saved = SavedNewcomer { machine: ByteBuf::from(machine), at: self.at.clone() };
+                let saved = SavedJoining::new(machine, self.at.clone());
                 let bytes = encode(&saved).expect("bytes and text have a DAG-CBOR form");
                 let path = self.pod.dir().join(NEWCOMER_FILE);
                 rhizome_store::write_private(&path, &bytes)
@@ -605,7 +579,8 @@ impl JoiningTask<'_> {
         let damaged = |error: &(dyn std::error::Error + 'static)| {
             ApiError::from_error(Problem::DAMAGED, error)
         };
-        let admission: Admission = decode(&joining.admission).map_err(|error| damaged(&error))?;
+        let admission: Admission =
+            decode(&joining.admission).map_err(|error| misunderstood(&error))?;
         let genesis = Genesis::from_bytes(&admission.genesis).map_err(|error| damaged(&error))?;
         genesis.verify().map_err(|error| damaged(&error))?;
         if genesis.identity_id() != joining.identity {
@@ -650,8 +625,7 @@ impl JoiningTask<'_> {
 
 /// Takes the control records of an admission in and chooses the identity.
 async fn take_admission(identity: &Arc<Identity>, bytes: &[u8]) -> Result<(), ApiError> {
-    let admission: Admission =
-        decode(bytes).map_err(|error| ApiError::from_error(Problem::DAMAGED, &error))?;
+    let admission: Admission = decode(bytes).map_err(|error| unreadable(&error))?;
     for bytes in &admission.records {
         let record = ControlRecord::from_bytes(bytes)
             .map_err(|error| ApiError::from_error(Problem::DAMAGED, &error))?;
@@ -743,6 +717,12 @@ pub async fn describe(identity: &Identity, device: DeviceId) -> Device {
         holds_all: false,
         id,
     }
+}
+
+/// A file of this pod cannot be read.
+fn unreadable(error: &CborError) -> ApiError {
+    let newer = matches!(error, CborError::Version { .. });
+    ApiError::from_error(if newer { Problem::FORMAT } else { Problem::DAMAGED }, error)
 }
 
 fn refused(why: Refusal) -> ApiError {

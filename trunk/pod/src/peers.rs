@@ -5,14 +5,14 @@
 
 use crate::actor::Notice;
 use crate::clock;
+use crate::conversation::Addresses;
 use crate::home::{addresses_of, server_name};
 use crate::identity::Identity;
 use crate::pod::{HOST_NAME, LINK_NAME, Pod, RECOVER_NAME};
-use rhizome_block::{decode, encode, kind};
+use rhizome_block::{decode, encode};
 use rhizome_identity::DeviceId;
 use rhizome_net::{Expect, FrameReceiver, FrameSender, Incoming, Link, PeerAddress};
 use rhizome_replica::{CloseReason, Message};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,21 +49,6 @@ const ADDRESSES_MAX: usize = 8;
 
 /// Numbers connections, so that news of an old one is told from news of a new one.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
-
-kind! {
-    /// Kind of the message that says where a device can be reached.
-    pub AddressesKind = "addresses"
-}
-
-#[derive(Serialize, Deserialize)]
-struct Addresses {
-    k: AddressesKind,
-    v: u8,
-    /// Where the sender is reached.
-    addresses: Vec<String>,
-    /// Where it knows other devices of the identity; not told to cloud peers.
-    others: BTreeMap<String, Vec<String>>,
-}
 
 /// Answers whoever dials this process.
 pub async fn accept(pod: Pod) {
@@ -340,7 +325,7 @@ async fn tell_addresses(pod: Pod, identity: Arc<Identity>, link: Link) {
     } else {
         identity.home.meta().map(|meta| meta.addresses).unwrap_or_default()
     };
-    let own = Addresses { k: AddressesKind, v: 1, addresses: pod.addresses(), others };
+    let own = Addresses::new(pod.addresses(), others);
     let Ok(bytes) = encode(&own) else { return };
     if let Ok((mut sender, _)) = link.open(ADDRESS_STREAM).await
         && sender.send(&bytes).await.is_ok()
@@ -361,7 +346,13 @@ async fn is_trusted(identity: &Identity, device: DeviceId) -> bool {
 /// answers there must prove the device's key.
 async fn hear_addresses(identity: &Identity, device: DeviceId, mut receiver: FrameReceiver) {
     let Ok(Some(frame)) = receiver.receive().await else { return };
-    let Ok(told) = decode::<Addresses>(&frame) else { return };
+    let told = match decode::<Addresses>(&frame) {
+        Ok(told) => told,
+        Err(error) => {
+            tracing::warn!(peer = %device.short(), %error, "addresses are not understood");
+            return;
+        }
+    };
     let usable = |address: &String| address.parse::<PeerAddress>().is_ok();
     let addresses: Vec<String> =
         told.addresses.iter().filter(|one| usable(one)).take(ADDRESSES_MAX).cloned().collect();

@@ -6,6 +6,7 @@
 //! like any other. What was fetched is durable, so an interrupted restore goes on where it was.
 
 use crate::clock;
+use crate::conversation::{RecoverMessage, hear, say};
 use crate::home::{IdentityHome, IdentityMeta, KeyFile};
 use crate::identity::Identity;
 use crate::kind;
@@ -20,16 +21,15 @@ use rhizome_api::recovery::{
 };
 use rhizome_api::{ApiError, Problem, Secret};
 use rhizome_block::prolly::Reader;
-use rhizome_block::{Block, Cid, decode, encode, kind};
+use rhizome_block::{Block, Cid};
 use rhizome_doc::Documents;
 use rhizome_identity::{
-    ControlLog, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit, Signature,
+    ControlLog, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit,
     SigningPublic, verify,
 };
 use rhizome_log::Overlay;
 use rhizome_net::{Expect, FrameReceiver, FrameSender, Incoming, Link, PeerAddress, PeerInvite};
 use rhizome_replica::{Command, Manifest, PinPurpose, ReplicaKeys, recovery_record};
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,40 +42,6 @@ const SIGN_DOMAIN: &str = "recover";
 
 /// How long a restored device is given to fetch what came after the checkpoint.
 const TAIL_WAIT: Duration = Duration::from_secs(300);
-
-kind! {
-    /// Kind of a message of this conversation.
-    pub RecoverKind = "recover"
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Envelope {
-    k: RecoverKind,
-    v: u8,
-    m: RecoverMessage,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum RecoverMessage {
-    /// Whose kit is this?
-    Ask { recovery: SigningPublic },
-    /// Prove that it is yours.
-    Challenge { nonce: ByteBuf },
-    /// The kit's signature over the nonce and the host's key.
-    Proof { signature: Signature },
-    /// This is the identity, and its checkpoints, newest last.
-    Found { genesis: ByteBuf, records: Vec<ByteBuf>, manifests: Vec<ByteBuf>, device: DeviceId },
-    /// Please send these blocks.
-    Want { cids: Vec<Cid> },
-    /// These are here.
-    Blocks { blocks: Vec<(Cid, ByteBuf)> },
-    /// The kit lets a device in.
-    Admit { record: ByteBuf },
-    /// Done.
-    Admitted,
-    /// No.
-    Refused { why: String },
-}
 
 /// Shows the kit, while its seed is still here.
 pub async fn kit(pod: &Pod) -> Result<KitAnswer, ApiError> {
@@ -204,7 +170,7 @@ impl Conversation {
     }
 
     async fn say(&mut self, m: RecoverMessage) -> Result<(), ApiError> {
-        say(&mut self.sender, m).await
+        say(&mut self.sender, &m).await
     }
 
     async fn hear(&mut self) -> Result<RecoverMessage, ApiError> {
@@ -243,22 +209,6 @@ fn proven(nonce: &[u8], host: &DeviceId) -> Vec<u8> {
     [nonce, &host.0].concat()
 }
 
-async fn say(sender: &mut FrameSender, m: RecoverMessage) -> Result<(), ApiError> {
-    let bytes = encode(&Envelope { k: RecoverKind, v: 1, m }).expect("it has a DAG-CBOR form");
-    let gone = |error| ApiError::from_error(Problem::PEER_UNREACHABLE, &error);
-    sender.send(&bytes).await.map_err(gone)?;
-    sender.flush().await.map_err(gone)
-}
-
-async fn hear(receiver: &mut FrameReceiver) -> Result<RecoverMessage, ApiError> {
-    let frame = receiver.receive().await;
-    let frame = frame.map_err(|error| ApiError::from_error(Problem::PEER_UNREACHABLE, &error))?;
-    let ended = || ApiError::new(Problem::PEER_UNREACHABLE, "the host ended the conversation");
-    let envelope: Envelope = decode(&frame.ok_or_else(ended)?)
-        .map_err(|error| ApiError::from_error(Problem::PEER_REFUSED, &error))?;
-    Ok(envelope.m)
-}
-
 fn parse_kit(words: &Secret) -> Result<RecoveryKit, ApiError> {
     RecoveryKit::parse(words.expose())
         .map_err(|error| ApiError::from_error(Problem::KIT_WORDS, &error))
@@ -280,7 +230,7 @@ fn newest(found: &Found, keys: &ReplicaKeys) -> Option<(Cid, Checkpoint)> {
     found.manifests.iter().rev().find_map(|(cid, bytes)| {
         let manifest = Manifest::read(bytes).ok()?;
         found.control.state().device(&manifest.author)?;
-        Some((*cid, open(keys, &manifest)?))
+        Some((*cid, open(keys, &manifest).ok()?))
     })
 }
 
@@ -632,7 +582,7 @@ pub async fn answer(pod: Pod, incoming: Incoming) {
     };
     if let Err(error) = converse(&pod, &mut sender, &mut receiver).await {
         tracing::info!(%error, "a recovery ended");
-        let _ = say(&mut sender, RecoverMessage::Refused { why: error.to_string() }).await;
+        let _ = say(&mut sender, &RecoverMessage::Refused { why: error.to_string() }).await;
     }
     let _ = sender.finish().await;
     incoming.link.closed().await;
@@ -648,7 +598,7 @@ async fn converse(
     };
     // Whether the kit is known here is not told before it is proven.
     let nonce: [u8; 32] = clock::random();
-    say(sender, RecoverMessage::Challenge { nonce: ByteBuf::from(nonce.to_vec()) }).await?;
+    say(sender, &RecoverMessage::Challenge { nonce: ByteBuf::from(nonce.to_vec()) }).await?;
     let RecoverMessage::Proof { signature } = hear(receiver).await? else {
         return Err(ApiError::new(Problem::PEER_REFUSED, "a proof was expected"));
     };
@@ -656,7 +606,7 @@ async fn converse(
     verify(&recovery.0, SIGN_DOMAIN, &proven(&nonce, &host), &signature)
         .map_err(|error| ApiError::from_error(Problem::PEER_REFUSED, &error))?;
     let identity = hosted_by(pod, &recovery)?;
-    say(sender, found(&identity).await?).await?;
+    say(sender, &found(&identity).await?).await?;
     while let Ok(message) = hear(receiver).await {
         match message {
             RecoverMessage::Want { cids } => {
@@ -665,14 +615,14 @@ async fn converse(
                     let block = identity.handle.block(cid).await.map_err(|e| failed(&e))?;
                     blocks.extend(block.map(|block| (cid, ByteBuf::from(block))));
                 }
-                say(sender, RecoverMessage::Blocks { blocks }).await?;
+                say(sender, &RecoverMessage::Blocks { blocks }).await?;
             }
             RecoverMessage::Admit { record } => {
                 let record = ControlRecord::from_bytes(&record)
                     .map_err(|error| ApiError::from_error(Problem::PEER_REFUSED, &error))?;
                 let taken = identity.handle.command(Command::Take(Box::new(record))).await;
                 taken.map_err(|error| ApiError::from_error(Problem::PEER_REFUSED, &error))?;
-                say(sender, RecoverMessage::Admitted).await?;
+                say(sender, &RecoverMessage::Admitted).await?;
             }
             _ => return Err(ApiError::new(Problem::PEER_REFUSED, "that was not asked for")),
         }

@@ -15,10 +15,12 @@ use rhizome_api::snapshot::{
 };
 use rhizome_api::{ApiError, Problem};
 use rhizome_block::prolly::{self, Reader, Root};
-use rhizome_block::{BLOCK_BYTES_MAX, Block, Cid, Link, car, decode, encode, kind};
+use rhizome_block::{
+    BLOCK_BYTES_MAX, Block, CborError, Cid, Link, Version, car, decode, encode, kind,
+};
 use rhizome_doc::Documents;
 use rhizome_log::{Index, Overlay};
-use rhizome_replica::{Access, Base, Manifest, Outcome, PinPurpose, PinSet, Replica};
+use rhizome_replica::{Access, Base, Manifest, Outcome, PinPurpose, PinSet, Replica, ReplicaKeys};
 use rhizome_seal::{EpochSecret, boundary_key, open_block, seal_block};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,10 +44,10 @@ kind! {
 }
 
 /// Where reading a checkpoint starts; sealed inside its manifest.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     k: CheckpointKind,
-    v: u8,
+    v: Version<1>,
     /// What the person calls the identity.
     pub name: String,
     /// Where a replica goes on that takes it.
@@ -134,7 +136,7 @@ async fn seal(identity: &Identity, cut: Cut) -> Result<(PinSet, Checkpoint), Api
             let root = prolly::build(entries.into_iter(), &cut.boundary, &mut seal)?;
             apps.push((app, root));
         }
-        let (k, v, made_ms) = (CheckpointKind, 1, clock::now_ms());
+        let (k, v, made_ms) = (CheckpointKind, Version, clock::now_ms());
         let checkpoint = Checkpoint { k, v, name, base: cut.base, apps, state, documents, made_ms };
         Ok::<_, prolly::BuildError>((blocks, checkpoint))
     });
@@ -163,10 +165,47 @@ fn chain(state: &[u8; 32], key: &[u8], bytes: &[u8]) -> [u8; 32] {
     rhizome_seal::keyed_hash(state, "rhizome checkpoint state v1", &data)
 }
 
+/// Why a checkpoint cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Its epoch's secret is not here.
+    #[error("the checkpoint is sealed under a key that is not on this device")]
+    Sealed,
+    /// It was cut by a newer program.
+    #[error("the checkpoint has version {version}, which this program does not know")]
+    Version {
+        /// Its version.
+        version: u64,
+    },
+    /// Not the format.
+    #[error("the checkpoint is malformed")]
+    Malformed {
+        /// What the decoder said.
+        source: CborError,
+    },
+}
+
+impl From<CheckpointError> for ApiError {
+    fn from(error: CheckpointError) -> Self {
+        let problem = match &error {
+            CheckpointError::Version { .. } => Problem::FORMAT,
+            _ => Problem::DAMAGED,
+        };
+        Self::from_error(problem, &error)
+    }
+}
+
 /// Opens where a checkpoint starts.
-#[must_use]
-pub fn open(keys: &rhizome_replica::ReplicaKeys, manifest: &Manifest) -> Option<Checkpoint> {
-    decode(&keys.open_root(&manifest.root)?).ok()
+pub fn open(keys: &ReplicaKeys, manifest: &Manifest) -> Result<Checkpoint, CheckpointError> {
+    read(&keys.open_root(&manifest.root).ok_or(CheckpointError::Sealed)?)
+}
+
+fn read(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    decode(bytes).map_err(|source| match source {
+        CborError::Version { version } => CheckpointError::Version { version },
+        source => CheckpointError::Malformed { source },
+    })
 }
 
 /// Reads documents out of the block `cid` of a checkpoint.
@@ -183,7 +222,7 @@ pub fn supply(
 /// Takes the documents of a base whose blocks are all here into an index that is built anew.
 pub fn import_base(replica: &Replica, access: &mut Access<'_, '_>, base: &Base) -> Option<()> {
     let manifest = replica.block(access, &base.manifest?).ok()??;
-    let checkpoint = open(replica.keys(), &Manifest::read(&manifest).ok()?)?;
+    let checkpoint = open(replica.keys(), &Manifest::read(&manifest).ok()?).ok()?;
     for (app, root) in checkpoint.apps {
         let documents = Documents::new(&app);
         let mut reader = Reader::new(root, DOCUMENTS_MAX).ok()?;
@@ -200,9 +239,10 @@ pub fn import_base(replica: &Replica, access: &mut Access<'_, '_>, base: &Base) 
     Some(())
 }
 
-async fn manifests(
-    identity: &Identity,
-) -> Result<Vec<(Cid, Manifest, Option<Checkpoint>, Vec<String>)>, ApiError> {
+/// A checkpoint as it is kept: its name, the list of its blocks, where reading starts, who has it.
+type Kept = (Cid, Manifest, Result<Checkpoint, CheckpointError>, Vec<String>);
+
+async fn manifests(identity: &Identity) -> Result<Vec<Kept>, ApiError> {
     let look = identity.handle.look(|replica, access| {
         let pins = replica.pins(access)?;
         let snapshots = pins.into_iter().filter(|(_, (m, _))| m.purpose == PinPurpose::Snapshot);
@@ -228,7 +268,7 @@ async fn manifests(
 
 async fn describe(
     identity: &Identity,
-    (cid, manifest, checkpoint, pinned_by): (Cid, Manifest, Option<Checkpoint>, Vec<String>),
+    (cid, manifest, checkpoint, pinned_by): Kept,
 ) -> Result<Snapshot, ApiError> {
     let mut bytes = 0;
     for block in &manifest.blocks {
@@ -263,17 +303,15 @@ async fn find(
     id: Option<String>,
 ) -> Result<(Snapshot, Manifest, Checkpoint), ApiError> {
     let all = manifests(identity).await?;
-    let wanted = |one: &(Cid, Manifest, Option<Checkpoint>, Vec<String>)| {
-        id.as_ref().is_none_or(|id| one.0.to_string().starts_with(id.as_str()))
-    };
+    let wanted =
+        |one: &Kept| id.as_ref().is_none_or(|id| one.0.to_string().starts_with(id.as_str()));
     let found = all.into_iter().rev().find(wanted);
     let none = || {
         ApiError::new(Problem::UNKNOWN_NAME, "no such checkpoint").hint("rhizome snapshot create")
     };
     let (cid, manifest, checkpoint, holders) = found.ok_or_else(none)?;
-    let checkpoint = checkpoint
-        .ok_or_else(|| ApiError::new(Problem::DAMAGED, "the checkpoint does not open"))?;
-    let one = (cid, manifest.clone(), Some(checkpoint.clone()), holders);
+    let checkpoint = checkpoint?;
+    let one = (cid, manifest.clone(), Ok(checkpoint.clone()), holders);
     Ok((describe(identity, one).await?, manifest, checkpoint))
 }
 
@@ -357,4 +395,44 @@ async fn cloud_peers(identity: &Identity) -> Vec<String> {
         names.push(link::describe(identity, device).await.name);
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{stored, version_2};
+    use rhizome_block::{Codec, peek_kind};
+    use rhizome_log::Seen;
+    use rhizome_replica::BaseKind;
+
+    #[test]
+    fn a_checkpoint_of_version_1_reads_back_and_other_versions_are_refused_by_their_number() {
+        let seen = Seen { g: 1, i: 300, c: [7; 32] };
+        let base = Base {
+            k: BaseKind,
+            v: Version,
+            seen,
+            control: Cid::of(Codec::DagCbor, b"record"),
+            generations: vec![(1, Seen { g: 0, i: 0, c: [1; 32] })],
+            logs: Vec::new(),
+            manifest: None,
+        };
+        let link = Link { cid: Cid::of(Codec::Raw, b"block"), key: [3; 32] };
+        let root = Root { link, count: 2, newest: 1_700_000_000_000, depth: 0 };
+        let checkpoint = Checkpoint {
+            k: CheckpointKind,
+            v: Version,
+            name: "Ana".to_owned(),
+            base,
+            apps: vec![(crate::DEFAULT_APP.to_owned(), root)],
+            state: [5; 32],
+            documents: 2,
+            made_ms: 1_700_000_000_000,
+        };
+        let bytes = stored("checkpoint-v1.cbor", &encode(&checkpoint).unwrap());
+        assert_eq!(peek_kind(&bytes), Some("checkpoint"));
+        assert_eq!(read(&bytes).unwrap(), checkpoint);
+        let newer = read(&version_2(&bytes)).unwrap_err();
+        assert!(matches!(newer, CheckpointError::Version { version: 2 }), "{newer}");
+    }
 }

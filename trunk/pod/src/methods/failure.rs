@@ -33,6 +33,7 @@ impl From<HomeError> for ApiError {
     fn from(error: HomeError) -> Self {
         match error {
             HomeError::File { .. } => Self::from_error(Problem::DISK, &error),
+            HomeError::Version { .. } => Self::from_error(Problem::FORMAT, &error),
             _ => Self::from_error(Problem::DAMAGED, &error),
         }
     }
