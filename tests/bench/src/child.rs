@@ -59,6 +59,7 @@ pub async fn play(role: &str, dir: &Path) -> Outcome<()> {
     match role {
         "host" => host(dir).await,
         "open" => open(dir).await,
+        "serve" => serve(dir).await,
         role => Err(format!("no role `{role}`").into()),
     }
 }
@@ -81,6 +82,15 @@ async fn host(dir: &Path) -> Outcome<()> {
     parent_is_gone().await?;
     pod.stop().await;
     Ok(())
+}
+
+/// A pod with its local API, as the command line starts it.
+async fn serve(dir: &Path) -> Outcome<()> {
+    say("serving")?;
+    tokio::select! {
+        served = rhizome_pod::run(options(dir, false)) => Ok(served?),
+        gone = parent_is_gone() => gone,
+    }
 }
 
 /// Opens a pod, reads one document, asks for twenty; says how long each took and the memory.

@@ -5,6 +5,7 @@ use rhizome_doc::{Batch, FieldOp, Mutation};
 use rhizome_log::LogId;
 use rhizome_pod::Handle;
 use rhizome_schema::{DocPath, FieldPath, Fields, Value, json};
+use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -27,8 +28,25 @@ pub fn path(n: u64) -> DocPath {
     DocPath::parse(&format!("{COLLECTION}/n{n:07}")).expect("letters and digits make a path")
 }
 
+/// A document as an application has it.
+#[derive(Serialize)]
+pub struct Note {
+    title: String,
+    text: String,
+    rank: u64,
+    done: bool,
+    tag: &'static str,
+}
+
+impl Note {
+    /// What it says.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// Document `n`.
-pub fn fields(n: u64) -> Fields {
+pub fn note(n: u64) -> Note {
     let mut dice = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut word = || {
         dice ^= dice << 13;
@@ -37,12 +55,24 @@ pub fn fields(n: u64) -> Fields {
         WORDS[(dice % 16) as usize]
     };
     let text: Vec<&str> = (0..32).map(|_| word()).collect();
+    Note {
+        title: format!("Note {n:07} about {}", word()),
+        text: text.join(" "),
+        rank: n,
+        done: n.is_multiple_of(3),
+        tag: word(),
+    }
+}
+
+/// Document `n` as the document layer has it.
+pub fn fields(n: u64) -> Fields {
+    let Note { title, text, rank, done, tag } = note(n);
     Fields::from([
-        ("title".to_owned(), Value::from(format!("Note {n:07} about {}", word()))),
-        ("text".to_owned(), Value::from(text.join(" "))),
-        ("rank".to_owned(), Value::from(i64::try_from(n).unwrap_or(i64::MAX))),
-        ("done".to_owned(), Value::from(n.is_multiple_of(3))),
-        ("tag".to_owned(), Value::from(word())),
+        ("title".to_owned(), Value::from(title)),
+        ("text".to_owned(), Value::from(text)),
+        ("rank".to_owned(), Value::from(i64::try_from(rank).unwrap_or(i64::MAX))),
+        ("done".to_owned(), Value::from(done)),
+        ("tag".to_owned(), Value::from(tag)),
     ])
 }
 
@@ -70,7 +100,8 @@ fn body(ops: Vec<Mutation>) -> Vec<u8> {
     Batch::new(ops).to_body().expect("the batch keeps the rules")
 }
 
-/// Writes events `from..to` by `writers` tasks at once; each waits for its write to be durable.
+/// Writes events `from..to` by `writers` tasks at once, straight to the identity; each waits for
+/// its write to be durable.
 pub async fn write(
     handle: &Handle,
     writers: u64,
@@ -78,20 +109,39 @@ pub async fn write(
     to: u64,
     make: fn(u64) -> Vec<u8>,
 ) -> Outcome<Series> {
+    let all = (0..writers).map(|_| handle.clone()).collect();
+    let one = move |handle: Handle, n| async move {
+        handle.write(APP, None, make(n)).await?;
+        Ok(handle)
+    };
+    by(all, from, to, one).await
+}
+
+/// Does `from..to`, each number once, by a task per writer at once.
+pub async fn by<W, F>(
+    writers: Vec<W>,
+    from: u64,
+    to: u64,
+    one: impl Fn(W, u64) -> F + Clone + Send + 'static,
+) -> Outcome<Series>
+where
+    W: Send + 'static,
+    F: Future<Output = Outcome<W>> + Send,
+{
     let next = Arc::new(AtomicU64::new(from));
     let begun = Instant::now();
     let mut tasks = Vec::new();
-    for _ in 0..writers {
-        let (handle, next) = (handle.clone(), Arc::clone(&next));
+    for mut writer in writers {
+        let (one, next) = (one.clone(), Arc::clone(&next));
         tasks.push(tokio::spawn(async move {
             let mut each = Vec::new();
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
                 if n >= to {
-                    return Ok::<_, rhizome_pod::AskError>(each);
+                    return Outcome::Ok(each);
                 }
                 let started = Instant::now();
-                handle.write(APP, None, make(n)).await?;
+                writer = one(writer, n).await?;
                 each.push(started.elapsed());
             }
         }));

@@ -89,7 +89,7 @@ fn bytes(sessions: &[Session]) -> u64 {
 
 struct Watched {
     process: Process,
-    switches: f64,
+    wakes: f64,
     processor: f64,
     bytes: f64,
 }
@@ -102,8 +102,8 @@ async fn watch(run: &Run, id: u32, sessions: &[Session]) -> Outcome<Watched> {
     let process = Process::of(id)?;
     let seconds = watched.as_secs_f64();
     Ok(Watched {
-        switches: (process.switches - before.switches) as f64 / seconds,
-        processor: (process.ticks - before.ticks) as f64 / 100.0 / seconds,
+        wakes: process.woken_since(&before) as f64 / seconds,
+        processor: process.used_since(&before).as_secs_f64() / seconds,
         bytes: (bytes(sessions) - carried) as f64 / seconds,
         process,
     })
@@ -133,8 +133,8 @@ pub async fn run(run: &Run) -> Outcome<()> {
             what.to_owned(),
             size(seen.process.rss as f64),
             size(more / many as f64),
-            seen.process.threads.to_string(),
-            count(seen.switches),
+            seen.process.threads().to_string(),
+            count(seen.wakes),
             format!("{:.2} %", seen.processor * 100.0),
             size(seen.bytes * 3600.0 / many as f64),
         ]);

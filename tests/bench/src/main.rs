@@ -17,6 +17,7 @@ mod library;
 mod measure;
 mod open;
 mod reconnect;
+mod socket;
 mod table;
 mod world;
 mod write;

@@ -1,6 +1,7 @@
 //! What is measured: durations and their percentiles, and what the system knows of a process.
 
 use crate::Outcome;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -79,16 +80,14 @@ pub fn size(bytes: f64) -> String {
 }
 
 /// What Linux says of a process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Process {
     /// Memory in use, in bytes.
     pub rss: u64,
-    /// Times that any of its threads woke up by itself or was made to wait.
-    pub switches: u64,
     /// Processor time used, in ticks of 10 ms.
-    pub ticks: u64,
-    /// How many threads it has.
-    pub threads: usize,
+    ticks: u64,
+    /// How often each of its threads gave the processor up to wait.
+    waits: BTreeMap<u32, u64>,
 }
 
 impl Process {
@@ -97,28 +96,50 @@ impl Process {
         let root = format!("/proc/{id}");
         let status = fs::read_to_string(format!("{root}/status"))?;
         let stat = fs::read_to_string(format!("{root}/stat"))?;
-        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let ticks = after_name.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok());
-        let mut process =
-            Self { rss: field(&status, "VmRSS:") * 1024, ticks: ticks.sum(), ..Self::default() };
+        let rss = field(&status, "VmRSS:") * 1024;
+        let mut process = Self { rss, ticks: ticks(&stat), ..Self::default() };
         for task in fs::read_dir(format!("{root}/task"))? {
+            let task = task?;
+            let name = task.file_name();
+            let thread = name.to_str().and_then(|name| name.parse().ok());
             // A thread may end while we look.
-            let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
-            process.threads += 1;
-            process.switches += field(&status, "voluntary_ctxt_switches:");
+            let status = fs::read_to_string(task.path().join("status"));
+            if let (Some(thread), Ok(status)) = (thread, status) {
+                process.waits.insert(thread, field(&status, "voluntary_ctxt_switches:"));
+            }
         }
         Ok(process)
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.waits.len()
+    }
+
     /// Processor time used since an earlier look.
     pub fn used_since(&self, before: &Self) -> Duration {
-        Duration::from_millis((self.ticks - before.ticks) * 10)
+        Duration::from_millis(self.ticks.saturating_sub(before.ticks) * 10)
+    }
+
+    /// How often its present threads woke up since an earlier look. Those that ended meanwhile took
+    /// their count along.
+    pub fn woken_since(&self, before: &Self) -> u64 {
+        let since = |(thread, now): (&u32, &u64)| {
+            now.saturating_sub(before.waits.get(thread).copied().unwrap_or(0))
+        };
+        self.waits.iter().map(since).sum()
     }
 
     /// Of this process.
     pub fn own() -> Outcome<Self> {
         Self::of(std::process::id())
     }
+}
+
+/// User and system time in a line of `/proc/<id>/stat`; a name may hold spaces and brackets.
+fn ticks(stat: &str) -> u64 {
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    after_name.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum()
 }
 
 fn field(status: &str, name: &str) -> u64 {
@@ -183,5 +204,31 @@ mod tests {
         assert_eq!(field(status, "VmRSS:"), 2_048);
         assert_eq!(field(status, "voluntary_ctxt_switches:"), 12);
         assert_eq!(field(status, "Threads:"), 0);
+    }
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 30 12 0 0";
+        assert_eq!(ticks(&format!("77 (a) b (c) {rest}")), 42);
+        assert_eq!(ticks("nonsense"), 0);
+    }
+
+    #[test]
+    fn a_thread_that_ended_is_not_counted_backwards() {
+        let of = |waits: &[(u32, u64)], ticks| Process {
+            waits: waits.iter().copied().collect(),
+            ticks,
+            rss: 0,
+        };
+        let (before, after) = (of(&[(1, 10), (2, 500)], 3), of(&[(1, 14), (3, 5)], 8));
+        assert_eq!(after.woken_since(&before), 9);
+        assert_eq!(after.used_since(&before), Duration::from_millis(50));
+        assert_eq!(after.threads(), 2);
+    }
+
+    #[test]
+    fn this_process_has_memory_and_a_thread() {
+        let own = Process::own().unwrap();
+        assert!(own.rss > 0 && own.threads() > 0);
     }
 }

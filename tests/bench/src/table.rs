@@ -75,4 +75,10 @@ mod tests {
         assert_eq!(Target::most(1.1, 1.0, "1 s").cell(), "1 s MISS");
         assert_eq!(Target::most(f64::NAN, 1.0, "1 s").cell(), "1 s MISS");
     }
+
+    #[test]
+    #[should_panic(expected = "a row has a cell for each column")]
+    fn a_row_of_another_width_is_a_mistake() {
+        Table::new("t", &["a", "b"]).row(vec!["1".to_owned()]);
+    }
 }
