@@ -14,8 +14,10 @@ use crate::rows::{self, LogRow, OrderRow, space};
 use crate::stage::{Staged, StagedEvent};
 use crate::state::{LogState, OrderState, Replica, Role};
 use rhizome_block::{Cid, Codec, peek_kind};
-use rhizome_cluster::{Certificate, Chain, EffectCursors, Entry, genesis_chain};
-use rhizome_identity::{ControlLog, ControlRecord, Genesis};
+use rhizome_cluster::{
+    Certificate, Chain, EffectCursors, Entry, EntryBody, OrderedEntry, genesis_chain,
+};
+use rhizome_identity::{ControlLog, ControlRecord, DeviceId, Genesis, Signature};
 use rhizome_log::{Clock, Event, Head, LogId, Place, RunSignature, read_header};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -25,6 +27,32 @@ use std::ops::ControlFlow;
 pub struct Replay {
     header: Option<(Place, Cid, Vec<u8>)>,
     tail: BTreeMap<LogId, Vec<(Event, Place, Place)>>,
+    order: OrderTail,
+}
+
+/// The newest of the order, which what comes after it may show to be left over: of a batch that was
+/// never acknowledged, any part may have reached the disk, and the places it gave are given again.
+#[derive(Default)]
+struct OrderTail {
+    entries: Vec<(OrderedEntry, Place)>,
+    /// Covers all of `entries` up to the one it names.
+    certificate: Option<(Certificate, Place)>,
+}
+
+impl OrderTail {
+    /// How many of the entries the certificate covers.
+    fn covered(&self) -> usize {
+        let Some((certificate, _)) = &self.certificate else { return 0 };
+        self.entries.iter().take_while(|(one, _)| one.entry.i <= certificate.seen.i).count()
+    }
+
+    /// Forgets everything from `i` on: it is placed anew.
+    fn cut(&mut self, i: u64) {
+        self.entries.retain(|(one, _)| one.entry.i < i);
+        if self.certificate.as_ref().is_some_and(|(one, _)| one.seen.i >= i) {
+            self.certificate = None;
+        }
+    }
 }
 
 impl Replica {
@@ -121,18 +149,15 @@ impl Replica {
                 }
             }
             Some("entry") => {
-                let linked = Entry::read(bytes).ok().and_then(|e| self.order.chain.extend(e).ok());
-                if let Some(entry) = linked {
-                    let staged = Staged::Entry(Box::new(entry));
-                    self.note(access, staged, place, place, &mut news)?;
+                if let Ok(entry) = Entry::read(bytes) {
+                    self.replay_entry(access, replay, place, entry, &mut news)?;
                 }
             }
             Some("certificate") => {
                 if let Ok(certificate) = Certificate::read(bytes)
                     && certificate.seen == self.order.chain.end()
                 {
-                    let staged = Staged::Certificate(certificate);
-                    self.note(access, staged, place, place, &mut news)?;
+                    replay.order.certificate = Some((certificate, place));
                 }
             }
             Some("base") => {
@@ -148,6 +173,64 @@ impl Replica {
             _ => {}
         }
         Ok(())
+    }
+
+    /// An entry that goes on where the order ends shows that what it goes on from counted.
+    fn replay_entry(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        replay: &mut Replay,
+        place: Place,
+        entry: Entry,
+        news: &mut News,
+    ) -> Result<(), ReplicaError> {
+        if entry.i <= self.order.end.i {
+            return Ok(());
+        }
+        replay.order.cut(entry.i);
+        if replay.order.covered() == replay.order.entries.len() {
+            self.settle_order(access, &mut replay.order, news)?;
+        }
+        let end = replay.order.entries.last().map_or(self.order.end, |(one, _)| one.seen);
+        self.order.chain = Chain::from(end);
+        if let Ok(entry) = self.order.chain.extend(entry) {
+            replay.order.entries.push((entry, place));
+        }
+        Ok(())
+    }
+
+    /// Notes the certified entries of the tail, and drops those that no certificate covers.
+    fn settle_order(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        tail: &mut OrderTail,
+        news: &mut News,
+    ) -> Result<(), ReplicaError> {
+        let covered = tail.covered();
+        for (entry, place) in tail.entries.drain(..).take(covered) {
+            self.note(access, Staged::Entry(Box::new(entry)), place, place, news)?;
+        }
+        if let Some((certificate, place)) = tail.certificate.take() {
+            self.note(access, Staged::Certificate(certificate), place, place, news)?;
+        }
+        Ok(())
+    }
+
+    /// Whether this device ordered the tail alone and lacks what it names. It never does that: what
+    /// it names was in the same batch or before, so the batch is one that was never acknowledged.
+    fn is_left_over(&self, tail: &OrderTail) -> bool {
+        let me = self.device();
+        let alone = |acks: &[(DeviceId, Signature)]| acks.len() == 1 && acks[0].0 == me;
+        let lacks = |(one, _): &(OrderedEntry, Place)| !self.has_named(&one.entry.body);
+        tail.certificate.as_ref().is_some_and(|(one, _)| alone(&one.acks))
+            && tail.entries.iter().take(tail.covered()).any(lacks)
+    }
+
+    fn has_named(&self, body: &EntryBody) -> bool {
+        match body {
+            EntryBody::Control { record } => self.control.record(record).is_some(),
+            EntryBody::Range { log, head, .. } => self.held(log) >= head.seq,
+        }
     }
 
     fn replay_raw(
@@ -209,6 +292,9 @@ impl Replica {
         at_end: bool,
     ) -> Result<Vec<Effect>, ReplicaError> {
         let mut effects = Vec::new();
+        if at_end && !self.is_left_over(&replay.order) {
+            self.settle_order(access, &mut replay.order, &mut News::default())?;
+        }
         self.deliver(access, &mut effects)?;
         if at_end {
             let me = self.device();
@@ -221,7 +307,8 @@ impl Replica {
         Ok(effects)
     }
 
-    /// The driver cut or lost bytes this device may have signed: no log of its own goes on.
+    /// The driver cut, lost or could not read bytes this device may have signed: no log of its own
+    /// goes on, so that no place is signed twice.
     pub fn start_new_incarnations(&mut self) {
         let me = self.device();
         let tags = self.logs.keys().filter(|log| log.author == me).map(|log| log.tag);

@@ -131,7 +131,7 @@ pub fn open(
     let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
     let fence = Fence::default();
     let (journal, report) = fold(&folder, &*index, &mut engine, since, &fence)?;
-    if report.torn.is_some() {
+    if report.torn.is_some() || report.damages_count > 0 {
         engine.start_new_incarnations();
     }
     let home_again = home.clone();

@@ -1,0 +1,73 @@
+//! A healed world is settled: everything is ordered, and equal orders gave byte-identical states.
+
+use crate::book::APP;
+use crate::world::World;
+use rhizome_doc::Documents;
+use rhizome_identity::DeviceKind;
+
+pub fn check(world: &World) {
+    let documents = Documents::new(APP);
+    let mut states = Vec::new();
+    for at in world.live() {
+        let device = &world.devices[at];
+        let Some(replica) = device.replica() else { continue };
+        let status = replica.status();
+        assert!(
+            replica.all_committed() && status.control_waiting == 0,
+            "device {at} still waits for the order:\n{}",
+            describe(world)
+        );
+        let hash = (device.kind != DeviceKind::CloudPeer)
+            .then(|| documents.state_hash(device.index()).expect("documents can be read"));
+        states.push((at, replica.applied(), replica.control().head(), hash));
+    }
+    let hashes = states.iter().filter_map(|(.., hash)| *hash);
+    let first = states.first().map(|(_, applied, control, _)| (*applied, *control));
+    for (at, applied, control, _) in &states {
+        assert_eq!(Some((*applied, *control)), first, "device {at} follows another order");
+    }
+    let hashes: Vec<_> = hashes.collect();
+    assert!(hashes.windows(2).all(|two| two[0] == two[1]), "equal orders, other states");
+}
+
+/// Where everybody stands, for whoever looks into a failure.
+fn describe(world: &World) -> String {
+    let mut text = String::new();
+    for (at, device) in world.devices.iter().enumerate() {
+        let Some(replica) = device.replica() else { continue };
+        let (status, control) = (replica.status(), replica.control());
+        let removed = if world.is_removed(at) { " removed" } else { "" };
+        let (end, applied) = (status.end, status.applied);
+        let (height, committed) = (control.state().height(), control.committed_state().height());
+        let greeted: Vec<String> = status
+            .peers
+            .iter()
+            .filter_map(|peer| peer.greeted.then(|| world.at(peer.device)).flatten())
+            .map(|at| at.to_string())
+            .collect();
+        text += &format!(
+            "{at} {:?}{removed} {}: order {}.{} applied {}.{}, control {height} of which \
+             {committed} committed, {} beside, voters {:?}, talks with {}\n",
+            device.kind,
+            device.id(),
+            end.g,
+            end.i,
+            applied.g,
+            applied.i,
+            control.tentative().len(),
+            control.committed_state().voters().iter().map(|id| world.at(*id)).collect::<Vec<_>>(),
+            greeted.join(" "),
+        );
+        for log in &status.logs {
+            text += &format!(
+                "    log of {:?} {}: held {} placed {} effective {}\n",
+                world.at(log.log.author),
+                log.log.incarnation,
+                log.held,
+                log.placed,
+                log.effective
+            );
+        }
+    }
+    text
+}

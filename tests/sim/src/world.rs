@@ -1,0 +1,319 @@
+//! The world of one seed: devices, network, voters, and what each step does to them.
+//!
+//! No rule of the protocol is here: messages are carried, effects performed, clocks turned. What
+//! happens is drawn in `story`, what must hold is asked in `invariants`.
+
+use crate::book::Book;
+use crate::device::Device;
+use crate::dice::Dice;
+use crate::group::{Groups, Surroundings};
+use crate::network::{Arrival, Flight, Network};
+use crate::report::Counts;
+use rhizome_cluster::EntryBody;
+use rhizome_engine::Done;
+use rhizome_identity::{
+    Acceptance, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit, SigningKeys,
+};
+use rhizome_log::Seen;
+use rhizome_replica::{
+    Alarm, Command, Effect, Founding, Input, Message, OrderCommand, Ticket, found,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tickets from here on are commands'.
+const COMMANDS: u64 = 1 << 40;
+
+/// When the world begins: some time in 2026, in milliseconds since 1970.
+const BEGIN_MS: u64 = 1_770_000_000_000;
+
+/// A whole world.
+pub struct World {
+    /// What happens by chance.
+    pub dice: Dice,
+    /// The true time.
+    pub now_ms: u64,
+    /// The devices, in the order in which they came.
+    pub devices: Vec<Device>,
+    /// Devices that were removed.
+    pub removed: BTreeSet<DeviceId>,
+    /// What is on its way.
+    pub network: Network,
+    /// The voters.
+    pub groups: Groups,
+    /// Every promise.
+    pub book: Book,
+    /// What was done.
+    pub counts: Counts,
+    /// Where each place of the order was seen to end.
+    pub places: BTreeMap<u64, Seen>,
+    /// A hash over everything that happened, to compare two runs with.
+    trace: blake3::Hasher,
+    /// Whether to tell what happens on standard error.
+    tell: bool,
+    genesis: Genesis,
+    commands: u64,
+    rejected: Option<String>,
+}
+
+impl World {
+    /// A world with one device.
+    #[must_use]
+    pub fn new(seed: u64, first: DeviceKind) -> Self {
+        let mut dice = Dice::new(seed);
+        let kit = RecoveryKit::from_entropy(dice.bytes32());
+        let keys = device_keys(&mut dice);
+        let founding = Founding {
+            kit: &kit,
+            keys: &keys,
+            kind: first,
+            name: "first",
+            entropy: dice.bytes32(),
+            now_ms: BEGIN_MS,
+        };
+        let genesis = found(&founding).expect("a first device founds an identity");
+        let mut world = Self {
+            dice,
+            now_ms: BEGIN_MS,
+            devices: Vec::new(),
+            removed: BTreeSet::new(),
+            network: Network::default(),
+            groups: Groups::default(),
+            book: Book::default(),
+            counts: Counts::default(),
+            places: BTreeMap::new(),
+            trace: blake3::Hasher::new(),
+            tell: std::env::var_os("RHIZOME_SIM_TELL").is_some(),
+            genesis,
+            commands: COMMANDS,
+            rejected: None,
+        };
+        world.add(keys, first);
+        world
+    }
+
+    fn add(&mut self, keys: DeviceKeys, kind: DeviceKind) -> usize {
+        let day = 24 * 60 * 60 * 1000;
+        let skew =
+            i64::try_from(self.dice.below(2 * day)).unwrap_or(0) - i64::try_from(day).unwrap_or(0);
+        let skew = if self.dice.chance(70) { skew / 100_000 } else { skew };
+        self.devices.push(Device::new(&self.genesis, keys, kind, skew));
+        let at = self.devices.len() - 1;
+        self.step(at, vec![Input::Opened]);
+        at
+    }
+
+    /// The devices that belong and are on.
+    #[must_use]
+    pub fn live(&self) -> Vec<usize> {
+        let live = |at: &usize| self.devices[*at].is_on() && !self.is_removed(*at);
+        (0..self.devices.len()).filter(live).collect()
+    }
+
+    /// Whether a device was removed from the identity.
+    #[must_use]
+    pub fn is_removed(&self, at: usize) -> bool {
+        self.removed.contains(&self.devices[at].id())
+    }
+
+    /// Index of a device.
+    #[must_use]
+    pub fn at(&self, device: DeviceId) -> Option<usize> {
+        self.devices.iter().position(|one| one.id() == device)
+    }
+
+    /// What happened so far, as a hash.
+    #[must_use]
+    pub fn trace(&self) -> blake3::Hash {
+        self.trace.finalize()
+    }
+
+    /// Writes down that something happened.
+    pub fn note(&mut self, what: &str, bytes: &[u8]) {
+        if self.tell && !matches!(what, "said" | "step") {
+            eprintln!("{} {what} {}", self.now_ms - BEGIN_MS, String::from_utf8_lossy(bytes));
+        }
+        self.trace.update(&self.now_ms.to_be_bytes());
+        self.trace.update(what.as_bytes());
+        self.trace.update(&(bytes.len() as u64).to_be_bytes());
+        self.trace.update(bytes);
+    }
+
+    /// A device does one batch, and its effects happen. `false`: its disk refused.
+    pub fn step(&mut self, at: usize, inputs: Vec<Input>) -> bool {
+        self.counts.steps += 1;
+        let device = &mut self.devices[at];
+        let done = device.batch(self.now_ms, &mut self.dice, inputs);
+        let id = device.id();
+        self.note("step", &id.0);
+        match done {
+            Some(done) => {
+                self.perform(at, done);
+                true
+            }
+            None => {
+                self.note("refused", format!("{at}").as_bytes());
+                self.counts.refused_appends += 1;
+                self.network.forget(self.now_ms, &mut self.dice, id);
+                self.groups.leave(id);
+                self.step(at, vec![Input::Opened]);
+                false
+            }
+        }
+    }
+
+    fn perform(&mut self, at: usize, done: Done) {
+        let from = self.devices[at].id();
+        for effect in done.effects {
+            match effect {
+                Effect::Send(to, message) => self.say(from, to, &message),
+                Effect::Close(to, _) => {
+                    self.devices[at].peers.remove(&to);
+                    self.network.cut(self.now_ms, &mut self.dice, from, to);
+                }
+                Effect::Written { ticket, log, seq, .. } => {
+                    self.note("written", format!("{} as {log:?} {seq}", ticket.0).as_bytes());
+                    self.book.acknowledge(ticket, log, seq);
+                }
+                Effect::Rejected(ticket, error) => {
+                    self.book.refuse(ticket);
+                    self.rejected = Some(error.to_string());
+                }
+                Effect::Order(command) => self.order(from, command),
+                Effect::Alarm(alarm) => self.alarm(at, &alarm),
+                _ => {}
+            }
+        }
+    }
+
+    fn say(&mut self, from: DeviceId, to: DeviceId, message: &Message) {
+        let peers = self.at(from).map(|at| &self.devices[at].peers);
+        let Some(connection) = peers.and_then(|peers| peers.get(&to)).copied() else { return };
+        self.counts.messages += 1;
+        self.network.say(self.now_ms, &mut self.dice, (from, to), connection, message);
+    }
+
+    fn order(&mut self, from: DeviceId, command: OrderCommand) {
+        match command {
+            OrderCommand::Run { generation, base, sets, applied } => {
+                self.counts.group_runs += 1;
+                self.groups.run(from, generation, base, sets, applied);
+            }
+            OrderCommand::Propose(bodies) => self.groups.propose(from, bodies),
+            OrderCommand::Stop => self.groups.leave(from),
+        }
+    }
+
+    fn alarm(&mut self, at: usize, alarm: &Alarm) {
+        panic!("device {at} raised an alarm and everybody is honest: {alarm:?}");
+    }
+
+    /// Something arrives.
+    pub fn arrive(&mut self, flight: Flight) {
+        self.now_ms = self.now_ms.max(flight.at_ms);
+        let Some(at) = self.at(flight.to).filter(|at| self.devices[*at].is_on()) else { return };
+        let is_current =
+            |device: &Device, from: &DeviceId| device.peers.get(from) == Some(&flight.connection);
+        match flight.arrival {
+            Arrival::Up(peer) => {
+                self.devices[at].peers.insert(peer, flight.connection);
+                self.step(at, vec![Input::PeerUp(peer)]);
+            }
+            Arrival::Down(peer) if is_current(&self.devices[at], &peer) => {
+                self.devices[at].peers.remove(&peer);
+                self.step(at, vec![Input::PeerDown(peer)]);
+            }
+            Arrival::Said(peer, bytes) if is_current(&self.devices[at], &peer) => {
+                self.note("said", &bytes);
+                let message = Message::from_bytes(&bytes).expect("a replica reads what one says");
+                self.step(at, vec![Input::PeerSaid(peer, message)]);
+            }
+            Arrival::Down(_) | Arrival::Said(..) => {}
+        }
+    }
+
+    /// Voters elect, commit, and hear of it.
+    pub fn tick_groups(&mut self) {
+        let mut groups = std::mem::take(&mut self.groups);
+        let mut dice = Dice::new(self.dice.roll());
+        let news = groups.tick(&mut dice, self);
+        self.groups = groups;
+        for (voter, news) in news {
+            if let Some(at) = self.at(voter).filter(|at| self.devices[*at].is_on()) {
+                self.step(at, vec![Input::Order(news)]);
+            }
+        }
+    }
+
+    /// An app writes on a device. It must be answered at once: nothing is waited for.
+    pub fn write(&mut self, at: usize) {
+        let write = self.book.write(at, &mut self.dice);
+        let ticket = write.ticket;
+        self.note("write", format!("{} on {at}", ticket.0).as_bytes());
+        let took = self.step(at, vec![Input::Write(write)]);
+        let fate = self.book.promises[&ticket.0].fate;
+        let answered = fate != crate::book::Fate::Unknown;
+        assert!(answered || !took, "a write on device {at} was not answered in its own batch");
+        self.counts.writes += 1;
+    }
+
+    /// A person or the pod wants something. Returns why it was refused, if it was.
+    pub fn command(&mut self, at: usize, command: Command) -> Option<String> {
+        self.commands += 1;
+        self.rejected = None;
+        self.step(at, vec![Input::Command(Ticket(self.commands), command)]);
+        self.rejected.take()
+    }
+
+    /// A new device is linked by `at`, which hands it the control log.
+    pub fn link(&mut self, at: usize, kind: DeviceKind) -> Option<usize> {
+        let keys = device_keys(&mut self.dice);
+        let acceptance = Acceptance::of(&keys, self.genesis.root(), kind);
+        let signature = acceptance.sign(&keys.signing);
+        let name = format!("{kind:?} {}", self.devices.len());
+        if self.command(at, Command::Admit { acceptance, signature, name }).is_some() {
+            return None;
+        }
+        let control = self.devices[at].replica()?.control();
+        control.state().device(&keys.signing.device_id())?;
+        let records: Vec<_> = control.chain_from(1).into_iter().cloned().collect();
+        let new = self.add(keys, kind);
+        for record in records {
+            self.command(new, Command::Take(Box::new(record)));
+        }
+        Some(new)
+    }
+
+    /// Checks that no two devices follow two orders.
+    pub fn check_places(&mut self) {
+        for (at, device) in self.devices.iter().enumerate() {
+            let Some(replica) = device.replica() else { continue };
+            let seen = replica.applied();
+            let known = *self.places.entry(seen.i).or_insert(seen);
+            assert_eq!(known, seen, "device {at} applied another order than somebody before");
+        }
+    }
+}
+
+impl Surroundings for World {
+    fn linked(&self, a: DeviceId, b: DeviceId) -> bool {
+        self.network.linked(a, b)
+    }
+
+    fn holds(&self, voter: DeviceId, body: &EntryBody) -> bool {
+        let device = self.at(voter).map(|at| &self.devices[at]);
+        let replica = device.and_then(|device| device.replica());
+        replica.is_some_and(|replica| replica.holds(body))
+    }
+
+    fn keys(&self, voter: DeviceId) -> SigningKeys {
+        let at = self.at(voter).expect("voters are devices of this world");
+        self.devices[at].keys.signing.clone()
+    }
+}
+
+fn device_keys(dice: &mut Dice) -> DeviceKeys {
+    let mut bytes = [0; 64];
+    bytes[..32].copy_from_slice(&dice.bytes32());
+    bytes[32..].copy_from_slice(&dice.bytes32());
+    DeviceKeys::from_bytes(&bytes)
+}
