@@ -12,7 +12,9 @@ use crate::rows::{self, BlockRow, space};
 use crate::ship::read_or_report;
 use crate::stage::Staged;
 use crate::state::Replica;
-use rhizome_block::{BLOCK_BYTES_READ_MAX, Block, CborError, Cid, Version, decode, encode, kind};
+use rhizome_block::{
+    BLOCK_BYTES_READ_MAX, Block, CborError, Cid, Codec, Version, decode, encode, kind,
+};
 use rhizome_identity::{DeviceId, DeviceKind, Signature, SigningKeys, verify};
 use rhizome_log::Seen;
 use serde::{Deserialize, Serialize};
@@ -117,6 +119,9 @@ impl Manifest {
         if manifest.blocks.len() > PIN_BLOCKS_MAX {
             return Err(ManifestError::TooMany { blocks: manifest.blocks.len() });
         }
+        if let Some(cid) = manifest.blocks.iter().find(|cid| cid.codec() != Codec::Raw) {
+            return Err(ManifestError::Unsealed { cid: *cid });
+        }
         let bytes = encode(&manifest).map_err(|source| ManifestError::Malformed { source })?;
         verify(&manifest.author.0, SIGN_DOMAIN, &bytes, &signed.sig)
             .map_err(|_| ManifestError::Signature)?;
@@ -145,6 +150,13 @@ pub enum ManifestError {
     TooMany {
         /// How many it lists.
         blocks: usize,
+    },
+    /// A block of it is not sealed. What we keep for others lies beside our own records, and what
+    /// is no raw block would be read as one of them when the index is built anew.
+    #[error("manifest lists {cid}, which is no sealed block")]
+    Unsealed {
+        /// Which.
+        cid: Cid,
     },
     /// Its author did not sign it.
     #[error("manifest is not signed by its author")]
@@ -205,9 +217,15 @@ impl Replica {
         blocks: Vec<Block>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
-        for block in blocks {
-            if block.holds() && !has_block(access, &block.cid)? {
-                self.stage_block(block);
+        for block in blocks.into_iter().filter(Block::holds) {
+            if block.cid.codec() == Codec::Raw {
+                if !has_block(access, &block.cid)? {
+                    self.stage_block(block);
+                }
+            } else if Manifest::read(&block.bytes).is_ok()
+                && access.index.get(&rows::pin_key(&block.cid))?.is_none()
+            {
+                self.stage_manifest(block, None);
             }
         }
         if self.staged.is_empty() {
@@ -420,7 +438,7 @@ impl Replica {
             for fetch in self.fetching.values_mut() {
                 expected |= fetch.missing.remove(&cid);
             }
-            if expected && !has_block(access, &cid)? {
+            if expected && cid.codec() == Codec::Raw && !has_block(access, &cid)? {
                 self.stage_block(block);
             }
         }

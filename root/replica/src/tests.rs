@@ -3,8 +3,9 @@
 mod world;
 
 use crate::command::{Command, RevokeReason};
-use crate::{Alarm, Effect, PinPurpose, PinSet};
+use crate::{Alarm, Effect, Input, PinPurpose, PinSet, Ticket};
 use rhizome_block::Block;
+use rhizome_cluster::{EntryBody, Sequencer};
 use rhizome_identity::DeviceKind::{CloudPeer, Desktop, Laptop, Phone};
 use world::World;
 
@@ -182,6 +183,28 @@ fn a_set_of_blocks_is_acknowledged_only_once_the_peer_holds_all_of_it() {
     assert_eq!(pins.len(), 1);
     let holders = &pins.values().next().unwrap().1;
     assert!(holders.contains(&world.nodes[cloud].replica.device()));
+}
+
+#[test]
+fn what_is_kept_for_others_is_never_read_as_our_own_records() {
+    let mut world = World::new(Laptop);
+    world.write(0, "notes", b"mine");
+    let end = world.nodes[0].replica.applied();
+    // An order that a host made up: its entry and a certificate that only itself signed.
+    let forger = rhizome_identity::SigningKeys::from_secret([66; 32]);
+    let mut sequencer = Sequencer::new(end, end.g);
+    let record = Block::raw(b"nothing".to_vec()).cid;
+    let entry = sequencer.place(EntryBody::Control { record });
+    let blocks = vec![entry.block, sequencer.certify(&forger).block()];
+    world.step(0, Input::Keep(Ticket(1), blocks.clone()));
+    world.reopen(0, false);
+    assert_eq!(world.nodes[0].replica.status().end, end, "no forged order is taken");
+    world.write(0, "notes", b"after");
+    assert_eq!(world.effective(0), ["mine", "after"]);
+    let cids = blocks.iter().map(|block| block.cid).collect();
+    let listed = crate::Manifest::new(PinPurpose::Snapshot, end, cids, Vec::new()).sign(&forger);
+    let refused = crate::Manifest::read(&listed.bytes).unwrap_err();
+    assert!(refused.to_string().contains("no sealed block"), "{refused}");
 }
 
 #[test]
