@@ -1,4 +1,7 @@
 //! The checks: their names, their order, and the commands each consists of.
+//!
+//! All commands select the whole workspace, with its tests: cargo unites the features of what is
+//! selected, and another selection would build most dependencies a second time.
 
 use crate::step::{Outcome, Step, all};
 use crate::web;
@@ -26,11 +29,11 @@ impl PartialEq for Check {
 /// All checks, quick ones first.
 pub const CHECKS: &[Check] = &[
     Check { name: "format", about: "the sources are formatted", daily: true, run: format },
-    Check { name: "lint", about: "clippy has nothing to say", daily: false, run: lint },
+    Check { name: "lint", about: "clippy has nothing to say", daily: true, run: lint },
     Check {
         name: "tidy",
         about: "imports, purity, sizes and documents keep the rules",
-        daily: false,
+        daily: true,
         run: tidy,
     },
     Check { name: "unit", about: "the tests beside the code pass", daily: true, run: unit },
@@ -38,13 +41,13 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "docs",
         about: "the documentation builds and its code runs",
-        daily: false,
+        daily: true,
         run: docs,
     },
     Check {
         name: "web",
         about: "the pure crates build for the browser",
-        daily: false,
+        daily: true,
         run: web::run,
     },
 ];
@@ -59,8 +62,7 @@ fn lint(root: &Path, long: bool) -> Outcome {
 }
 
 fn tidy(root: &Path, long: bool) -> Outcome {
-    Step::cargo(&["test", "--locked", "--quiet", "-p", "rhizome-it", "--test", "tidy"])
-        .run(root, long)
+    Step::cargo(&["test", "--locked", "--quiet", "--workspace", "--test", "tidy"]).run(root, long)
 }
 
 fn unit(root: &Path, long: bool) -> Outcome {
@@ -72,9 +74,10 @@ fn unit(root: &Path, long: bool) -> Outcome {
 
 /// The tests start the binary, so it is built first.
 fn it(root: &Path, long: bool) -> Outcome {
-    let build = Step::cargo(&["build", "--locked", "--quiet", "-p", "rhizome-cli"]);
-    let test = ["test", "--locked", "--quiet", "--no-fail-fast", "-p", "rhizome-it", "--tests"];
-    all(&[build, Step::cargo(&test)], root, long)
+    let tests = ["--test", "it", "--test", "commands"];
+    let build = ["build", "--locked", "--quiet", "--workspace", "--bin", "rhizome"];
+    let test = ["test", "--locked", "--quiet", "--no-fail-fast", "--workspace"];
+    all(&[Step::cargo(&build).with(&tests), Step::cargo(&test).with(&tests)], root, long)
 }
 
 fn docs(root: &Path, long: bool) -> Outcome {

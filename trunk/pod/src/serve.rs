@@ -6,10 +6,11 @@ use crate::methods;
 use crate::platform;
 use crate::pod::Pod;
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
 use axum::response::Response;
+use futures_util::StreamExt;
 use rhizome_api::{ApiError, Empty, Envelope, Exit, PATH_PREFIX, Problem};
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,10 @@ use std::time::Duration;
 /// The largest request: a batch of one event is 256 KiB, and JSON writes its bytes several times
 /// longer; beyond that is a mistake.
 pub const REQUEST_BYTES_MAX: usize = 8 << 20;
+
+/// How much of a refused request is read and thrown away. A caller that is still writing when we
+/// close never reads why; one that writes on beyond this does not want to know.
+const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
 /// How long answers under way are waited for when the pod ends, so that a caller that does not
 /// read cannot keep it.
@@ -63,18 +68,36 @@ async fn answer(State(desk): State<Desk>, request: Request) -> Response {
     let path = parts.uri.path();
     let Some(name) = path.strip_prefix(PATH_PREFIX).filter(|_| parts.method == Verb::POST) else {
         let message = format!("no `{} {path}` here; ask with POST {PATH_PREFIX}…", parts.method);
+        read(body, 0).await;
         return refuse("", &ApiError::new(Problem::POD_NOT_UNDERSTOOD, message));
     };
     if let Err(error) = check(&parts.headers, desk.token.as_deref()) {
+        read(body, 0).await;
         return refuse(name, &error);
     }
-    match to_bytes(body, REQUEST_BYTES_MAX).await {
-        Ok(body) => methods::answer(desk.pod, name, body).await,
-        Err(error) => {
+    match read(body, REQUEST_BYTES_MAX).await {
+        Some(body) => methods::answer(desk.pod, name, body).await,
+        None => {
             let message = format!("request is cut off or larger than {REQUEST_BYTES_MAX} bytes");
-            refuse(name, &ApiError::new(Problem::TOO_LARGE, message).caused_by(&error))
+            refuse(name, &ApiError::new(Problem::TOO_LARGE, message))
         }
     }
+}
+
+/// Reads a body to its end and keeps it if it is whole and no longer than `bytes_max`.
+async fn read(body: Body, bytes_max: usize) -> Option<Bytes> {
+    let mut parts = body.into_data_stream();
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(part) = parts.next().await {
+        let part = part.ok()?;
+        length += part.len();
+        match length {
+            _ if length <= bytes_max => kept.extend_from_slice(&part),
+            ..=DISCARDED_BYTES_MAX => kept = Vec::new(),
+            _ => return None,
+        }
+    }
+    (length <= bytes_max).then(|| kept.into())
 }
 
 /// Web pages send an origin, and forms send no JSON: neither speaks to this socket.
