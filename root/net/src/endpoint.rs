@@ -228,7 +228,7 @@ impl Endpoint {
         self.inner.gate.lock().in_progress()
     }
 
-    /// Links that are open, both ways.
+    /// Links that are open, both ways, and handshakes that have begun.
     #[must_use]
     pub fn links(&self) -> usize {
         self.inner.quinn.open_connections()

@@ -16,6 +16,7 @@ pub type Edit = Box<dyn FnOnce(&mut Overlay<'_>) -> Edited + Send>;
 pub type Edited = Box<dyn FnOnce() + Send>;
 
 /// One piece of work of a batch.
+#[expect(clippy::large_enum_variant, reason = "nearly all are inputs; a box each would cost more")]
 pub enum Work {
     /// For the replica.
     Input(Input),

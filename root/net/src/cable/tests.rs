@@ -23,7 +23,7 @@ async fn client_of(cable: &Cable) -> UdpSocket {
 
 async fn answer(client: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 2048];
-    let waiting = tokio::time::timeout(Duration::from_secs(5), client.recv(&mut buffer));
+    let waiting = tokio::time::timeout(Duration::from_secs(60), client.recv(&mut buffer));
     let bytes = waiting.await.expect("an answer in time").unwrap();
     buffer[..bytes].to_vec()
 }
@@ -35,7 +35,7 @@ async fn dropped(cable: &Cable, n: u64) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("a datagram is dropped");
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("a datagram is dropped");
 }
 
 #[tokio::test]

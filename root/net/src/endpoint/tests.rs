@@ -11,6 +11,9 @@ const SERVER: [u8; 32] = [1; 32];
 const CLIENT: [u8; 32] = [2; 32];
 const NAME: &str = "home.rhizome";
 
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Ring(HashMap<String, [u8; 32]>);
 
 impl KeyRing for Ring {
@@ -180,8 +183,10 @@ async fn three_hundred_identities_answer_on_one_socket_each_with_its_own_key() {
         seed
     };
     let tenants = (0..300).map(|n| (name(n), seed(n))).collect();
-    let server = Endpoint::bind(NetConfig::default(), Arc::new(Ring(tenants))).unwrap();
-    let client = bind(NetConfig::default());
+    // So many handshakes at once take a busy machine a while.
+    let patient = NetConfig { handshake_timeout: PATIENCE, ..NetConfig::default() };
+    let server = Endpoint::bind(patient.clone(), Arc::new(Ring(tenants))).unwrap();
+    let client = bind(patient);
     let accepting = tokio::spawn({
         let server = server.clone();
         async move {
@@ -206,7 +211,9 @@ async fn three_hundred_identities_answer_on_one_socket_each_with_its_own_key() {
     let links = dials.join_all().await;
     let (names, _accepted) = accepting.await.unwrap();
     assert_eq!(names.len(), 300);
-    assert_eq!(server.links(), 300);
+    // A first datagram that was sent twice may have begun a handshake that nobody goes on with.
+    assert!(server.links() >= 300, "{} links", server.links());
+    assert_eq!(client.links(), 300);
     drop(links);
 }
 
@@ -337,8 +344,8 @@ async fn an_endpoint_nobody_holds_any_more_closes_its_links() {
 /// Timeouts short enough for a test to see a link die.
 fn impatient() -> NetConfig {
     NetConfig {
-        idle_timeout: Duration::from_millis(400),
-        keep_alive: Some(Duration::from_millis(100)),
+        idle_timeout: Duration::from_secs(2),
+        keep_alive: Some(Duration::from_millis(200)),
         ..NetConfig::default()
     }
 }
@@ -391,13 +398,13 @@ async fn a_link_survives_a_move_to_another_network() {
 #[tokio::test]
 async fn the_dialling_side_alone_keeps_a_quiet_link_alive() {
     let config = NetConfig {
-        idle_timeout: Duration::from_millis(120),
-        keep_alive: Some(Duration::from_millis(30)),
+        idle_timeout: Duration::from_secs(1),
+        keep_alive: Some(Duration::from_millis(50)),
         ..NetConfig::default()
     };
     let Pair { dialled, accepted, server: _server, client: _client } =
         pair_over(config, async |address| address).await;
-    let ended = tokio::time::timeout(Duration::from_millis(360), accepted.closed()).await;
+    let ended = tokio::time::timeout(Duration::from_millis(2_500), accepted.closed()).await;
     assert!(ended.is_err(), "{ended:?}");
     assert!(dialled.ended().is_none());
 }
@@ -425,9 +432,9 @@ async fn half_open(to: SocketAddr, n: usize) -> Vec<UdpSocket> {
 
 #[tokio::test]
 async fn a_flood_of_half_open_handshakes_is_bounded_and_honest_peers_still_get_in() {
-    let config = NetConfig { retry_above: 16, handshakes_max: 64, ..NetConfig::default() };
-    let server = bind(config);
-    let client = bind(NetConfig::default());
+    let patient = NetConfig { handshake_timeout: PATIENCE, ..NetConfig::default() };
+    let server = bind(NetConfig { retry_above: 16, handshakes_max: 64, ..patient.clone() });
+    let client = bind(patient);
     let _flood = half_open(server.local_addr(), 300).await;
     let link = client.connect(server.local_addr(), NAME, CLIENT, Expect::Any).await.unwrap();
     let held = server.handshakes();
@@ -450,7 +457,7 @@ async fn half_open_handshakes_free_their_slots_in_time() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), freed).await.expect("slots are freed");
+    tokio::time::timeout(PATIENCE, freed).await.expect("slots are freed");
 }
 
 #[tokio::test]

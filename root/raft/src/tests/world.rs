@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 pub(super) const BASE: Seen = Seen { g: 1, i: 10, c: [5; 32] };
 pub(super) const GENERATION: u64 = 2;
 /// How long anything may take on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Calls between voters of this process.
 #[derive(Default)]
@@ -81,15 +81,15 @@ impl RaftTransport for Line {
 pub(super) struct MemoryDisk {
     pub(super) records: Mutex<Vec<Vec<u8>>>,
     pub(super) broken: Mutex<bool>,
-    pub(super) delay: Mutex<Duration>,
+    /// Nothing becomes durable as long as this is so.
+    pub(super) held: Mutex<bool>,
 }
 
 #[async_trait]
 impl RaftDisk for MemoryDisk {
     async fn append(&self, records: Vec<RaftRecord>) -> Result<(), DiskError> {
-        let delay = *self.delay.lock().unwrap();
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+        while *self.held.lock().unwrap() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if *self.broken.lock().unwrap() {
             return Err(DiskError { source: "no space left".into() });
@@ -215,7 +215,7 @@ pub(super) struct World {
 
 pub(super) fn config(n: u8, set: &VoterSet) -> RaftConfig {
     let founder = RaftConfig::founder(identity(), device(n), GENERATION, BASE, set.clone());
-    RaftConfig { heartbeat_ms: 30, election_ms: (90, 180), ..founder }
+    RaftConfig { heartbeat_ms: 40, election_ms: (200, 400), ..founder }
 }
 
 impl World {
@@ -320,7 +320,7 @@ impl World {
     pub(super) async fn commit_on(&mut self, count: u64, on: &[u8]) {
         let bodies = self.propose(count).await;
         let has = |log: &Log| {
-            bodies.iter().all(|body| log.entries.iter().any(|entry| entry.body == *body))
+            bodies.iter().all(|body| log.entries.iter().rev().any(|entry| entry.body == *body))
         };
         let until = Instant::now() + PATIENCE;
         for n in on {
