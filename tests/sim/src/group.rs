@@ -1,9 +1,10 @@
 //! A model of the group of voters, in place of openraft: it promises what Raft promises.
 //!
-//! One log per generation. A leader is a voter that reaches a majority; what it proposes is appended,
-//! and committed once a majority of the voters in force holds the named bytes durably, a trusted one
-//! among them. A new leader keeps everything committed and any prefix of the rest. Commits reach a
-//! voter late, in order, and again after a restart. Changing the voters needs both majorities once.
+//! One log per generation. A leader is a voter that reaches a majority; what it proposes is
+//! appended, and committed once a majority of the voters in force holds the named bytes durably, a
+//! trusted one among them. A new leader keeps everything committed and any prefix of the rest.
+//! Commits reach a voter late, in order, and again after a restart. Changing the voters needs both
+//! majorities once.
 
 use crate::dice::Dice;
 use rhizome_cluster::{Ack, Certificate, Chain, EntryBody, OrderedEntry};

@@ -1,4 +1,5 @@
 //! `rhizome-sim`: runs worlds, and says which seeds did not hold.
+#![expect(clippy::disallowed_methods, reason = "says how long the worlds took")]
 
 use clap::Parser;
 use rhizome_sim::Deciders;

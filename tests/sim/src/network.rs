@@ -67,8 +67,8 @@ impl Network {
         self.order.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The next thing that arrives.
-    pub fn next(&mut self) -> Option<Flight> {
+    /// Takes the next thing that arrives.
+    pub fn take_next(&mut self) -> Option<Flight> {
         let Reverse(at) = self.order.pop()?;
         self.flights.remove(&at)
     }

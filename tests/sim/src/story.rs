@@ -1,6 +1,6 @@
 //! What happens in a run: first everything that can go wrong, then healing.
 
-use crate::device::IndexLoss;
+use crate::device::{Device, IndexLoss};
 use crate::world::World;
 use rhizome_cluster::VoterPolicy;
 use rhizome_identity::{DeviceId, DeviceKind};
@@ -102,7 +102,7 @@ fn found(world: &mut World, deciders: Deciders) {
 /// Lets arrive what arrives until `until`.
 fn pass(world: &mut World, until: u64) {
     while world.network.next_ms().is_some_and(|at| at <= until) {
-        let Some(flight) = world.network.next() else { break };
+        let Some(flight) = world.network.take_next() else { break };
         world.arrive(flight);
         world.check_places();
     }
@@ -173,7 +173,7 @@ fn write(world: &mut World) {
 
 fn connect(world: &mut World) {
     let on: Vec<DeviceId> =
-        world.devices.iter().filter(|device| device.is_on()).map(|device| device.id()).collect();
+        world.devices.iter().filter(|device| device.is_on()).map(Device::id).collect();
     let (Some(a), Some(b)) = (world.dice.pick(&on), world.dice.pick(&on)) else { return };
     if a != b {
         world.network.connect(world.now_ms, &mut world.dice, a, b);
@@ -300,7 +300,7 @@ fn plan_voters(world: &mut World, deciders: Deciders) {
     let present: BTreeSet<DeviceId> = world
         .devices
         .iter()
-        .map(|device| device.id())
+        .map(Device::id)
         .filter(|other| world.network.linked(me, *other))
         .collect();
     let policy = VoterPolicy::default();
