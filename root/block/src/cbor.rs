@@ -2,8 +2,11 @@
 //!
 //! One value has one encoding. `serde_ipld_dagcbor` refuses most of what is not canonical; what it
 //! lets through is caught by encoding again and comparing, so that no two byte strings ever decode
-//! to the same value here. Even a negative zero, which
-//! equals zero, is written as zero and refused when read.
+//! to the same value here. Even a negative zero, which equals zero, is written as zero and refused
+//! when read. Writing is our own, because every event is written several times over and the library
+//! collects and copies each map.
+
+mod write;
 
 use crate::kind::{peek_version, unknown_version};
 use serde::Serialize;
@@ -38,7 +41,11 @@ pub enum CborError {
 
 /// Encodes `value` in its one canonical form.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CborError> {
-    serde_ipld_dagcbor::to_vec(value).map_err(|error| CborError::Encode { what: error.to_string() })
+    encode_expecting(value, None)
+}
+
+fn encode_expecting<T: Serialize>(value: &T, bytes: Option<usize>) -> Result<Vec<u8>, CborError> {
+    write::write(value, bytes).map_err(|error| CborError::Encode { what: error.to_string() })
 }
 
 /// Decodes `bytes`, which must be canonical and hold nothing besides the value: a field that `T`
@@ -46,7 +53,7 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CborError> {
 pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, CborError> {
     let value: T =
         serde_ipld_dagcbor::from_slice(bytes).map_err(|error| refused(bytes, error.to_string()))?;
-    if encode(&value)? != bytes {
+    if encode_expecting(&value, Some(bytes.len()))? != bytes {
         return Err(CborError::NotCanonical);
     }
     Ok(value)

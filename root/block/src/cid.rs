@@ -3,6 +3,8 @@
 //! The `cid` crate reads and writes the public form; this type keeps only what varies, so that it
 //! is small, `Copy`, and cannot hold a codec or hash outside the allow-list.
 
+use cid::serde::CID_SERDE_PRIVATE_IDENTIFIER;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -177,13 +179,47 @@ impl FromStr for Cid {
 
 impl Serialize for Cid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.public().serialize(serializer)
+        // What the public type does, without collecting the bytes first.
+        serializer.serialize_newtype_struct(
+            CID_SERDE_PRIVATE_IDENTIFIER,
+            serde_bytes::Bytes::new(&self.to_bytes()),
+        )
     }
 }
 
 impl<'de> Deserialize<'de> for Cid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        cid::Cid::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
+        deserializer.deserialize_newtype_struct(CID_SERDE_PRIVATE_IDENTIFIER, LinkVisitor)
+    }
+}
+
+/// Reads a link, which the format hands over as a new type around bytes.
+struct LinkVisitor;
+
+impl<'de> Visitor<'de> for LinkVisitor {
+    type Value = Cid;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a link")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Cid, D::Error> {
+        inner.deserialize_bytes(NameVisitor)
+    }
+}
+
+/// Reads the bytes of a name.
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Cid;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a CID")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Cid, E> {
+        Cid::from_bytes(bytes).map_err(E::custom)
     }
 }
 
