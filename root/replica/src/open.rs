@@ -7,6 +7,7 @@
 use crate::access::{Access, ReplicaError};
 use crate::base::Base;
 use crate::complete::News;
+use crate::doubt::Doubt;
 use crate::input::Effect;
 use crate::keys::ReplicaKeys;
 use crate::pins::Manifest;
@@ -90,7 +91,8 @@ impl Replica {
             dirty: BTreeSet::new(),
             unsigned: BTreeMap::new(),
             fresh: Vec::new(),
-            cut: BTreeSet::new(),
+            cut: BTreeMap::new(),
+            doubt: Doubt::open(access)?,
             clock: Clock::default(),
             wanted: BTreeSet::new(),
             fetching: BTreeMap::new(),
@@ -298,7 +300,7 @@ impl Replica {
         self.deliver(access, &mut effects)?;
         if at_end {
             let me = self.device();
-            let ours = replay.tail.keys().filter(|log| log.author == me).map(|log| log.tag);
+            let ours = replay.tail.keys().filter(|log| log.author == me).map(|log| (log.tag, 0));
             self.cut.extend(ours);
             self.order.chain = Chain::from(self.order.end);
             self.control_changed(&mut effects);
@@ -311,9 +313,7 @@ impl Replica {
     /// goes on, so that no place is signed twice.
     pub fn start_new_incarnations(&mut self) {
         let me = self.device();
-        let tags = self.logs.keys().filter(|log| log.author == me).map(|log| log.tag);
-        let tags: Vec<_> = tags.collect();
-        self.cut.extend(tags);
+        self.cut.extend(self.logs.keys().filter(|log| log.author == me).map(|log| (log.tag, 0)));
     }
 }
 

@@ -36,6 +36,8 @@ pub mod space {
     pub const KEPT: u8 = 0x0b;
     /// Raft log and votes (kept by the driver).
     pub const RAFT: u8 = 0x0c;
+    /// Devices known from elsewhere while the disk may have forgotten something.
+    pub const DOUBT: u8 = 0x0d;
 }
 
 /// A row is not what we wrote: the index is damaged and must be rebuilt.
