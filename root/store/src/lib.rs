@@ -1,8 +1,8 @@
-//! Disks: CAR segments as truth, the rebuildable Index in sled and in memory.
+//! Disks: CAR segments as truth, the rebuildable Index in sled and sheets.
 //!
 //! A [`Store`] appends blocks to segment files and answers once they are durable; many threads
 //! share one fdatasync. Every read checks the hash, so wrong bytes never leave this crate. Indexes
-//! ([`SledIndex`] behind a [`BufferedIndex`]) hold what the segments can rebuild. What the blocks
+//! ([`SheetIndex`] behind a [`BufferedIndex`]) hold what the segments can rebuild. What the blocks
 //! mean is left to `root/log` and above; fetching good copies of damaged ones to `root/replica`.
 #![expect(clippy::disallowed_methods, reason = "IO shell: owns files, locks and the drain thread")]
 
@@ -16,7 +16,10 @@ mod store;
 
 pub use disk::{Crash, Disk, FaultDisk, Faults, FileDisk, Flip, MemoryDisk};
 pub use format::{FolderError, STORE_VERSION, StoreFolder};
-pub use index::{BufferedIndex, FlushIndex, PENDING_BYTES_MAX, PrefixIndex, SledConfig, SledIndex};
+pub use index::{
+    BufferedIndex, Changes, FlushIndex, PENDING_BYTES_MAX, PrefixIndex, SheetIndex, SledConfig,
+    SledIndex,
+};
 pub use platform::LockError;
 pub use private::{create_private_folder, write_private};
 pub use segments::{

@@ -5,9 +5,10 @@
 //! first, each as one batch. Reads look at the layers from the top down, then at the index. A layer
 //! is a union of whole batches, so that a crash loses a tail of whole batches.
 
+use super::Changes as Map;
 use super::{FlushIndex, is_empty_range};
 use rhizome_log::{Batch, Index, IndexError, Visit};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
@@ -18,13 +19,12 @@ use std::time::{Duration, Instant};
 /// events at the speed of memory and fit a phone.
 pub const PENDING_BYTES_MAX: usize = 16 << 20;
 
-/// From how many bytes on a layer is closed. sled stops its readers while it takes a batch, at
-/// about 10 µs a key: half a MiB of small keys takes some tens of milliseconds, and more would be
-/// felt as a pause.
-const LAYER_BYTES_MAX: usize = 512 << 10;
+/// From how many bytes on a layer is closed. Large ones make large sheets below, which are merged
+/// less often; a layer and the one that is being written fit into what may wait.
+const LAYER_BYTES_MAX: usize = 4 << 20;
 
 /// From how many bytes on the thread writes without waiting for more.
-const DRAIN_BYTES_MIN: usize = 256 << 10;
+const DRAIN_BYTES_MIN: usize = 2 << 20;
 
 /// How long the thread waits for more: keys that are written again and again (heads, counters)
 /// then reach the index below once.
@@ -32,8 +32,6 @@ const DRAIN_DELAY: Duration = Duration::from_millis(100);
 
 /// What a change costs in memory besides its bytes: two vectors and a share of a tree's node.
 const CHANGE_BYTES: usize = 64;
-
-type Map = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// An [`Index`] in front of another one that takes changes at the speed of memory.
 pub struct BufferedIndex {
@@ -206,8 +204,7 @@ impl Shared {
 
     fn write_below(&self, map: &Map) -> Result<(), IndexError> {
         let started = Instant::now();
-        let changes = map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        self.below.write(Batch { changes })?;
+        self.below.write_changes(map)?;
         metrics::histogram!("rhizome_index_drain_seconds").record(started.elapsed());
         metrics::counter!("rhizome_index_drained_keys_total").increment(map.len() as u64);
         Ok(())
