@@ -4,7 +4,7 @@ use crate::Deciders::One;
 use crate::run;
 
 /// Seeds that are run with every check; `rhizome-sim` and the nightly check run thousands.
-const DAILY: u64 = 8;
+const DAILY: u64 = 12;
 
 #[test]
 fn the_same_seed_is_the_same_run() {
@@ -25,7 +25,7 @@ fn what_must_hold_does_for_a_few_seeds() {
         all += run(seed, One).0;
     }
     println!("{all}");
-    assert!(all.crashes > 0 && all.cuts > 0 && all.links > 0);
+    assert!(all.crashes > 0 && all.cuts > 0 && all.links > 0 && all.group_runs > 0);
     assert!(all.acknowledged > DAILY * 50);
 }
 
