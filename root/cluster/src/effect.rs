@@ -75,6 +75,13 @@ impl EffectCursors {
         }
     }
 
+    /// The next event of each log that is placed and waits for another.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<Ready> {
+        let next = |log| Ready { log, seq: self.effective(&log) + 1 };
+        self.waiting().into_iter().map(next).collect()
+    }
+
     fn waiting(&self) -> Vec<LogId> {
         let behind = |cursor: &Cursor| cursor.effective < cursor.placed;
         self.logs.iter().filter(|(_, cursor)| behind(cursor)).map(|(log, _)| *log).collect()

@@ -7,7 +7,7 @@
 
 use crate::access::{Access, ReplicaError};
 use crate::input::{Effect, Ticket};
-use crate::rows::LogRow;
+use crate::rows::{self, EventRow, LogRow};
 use crate::stage::Staged;
 use crate::state::{LogState, Replica};
 use crate::{CommandError, Outcome};
@@ -29,11 +29,15 @@ kind! {
 pub struct BaseLog {
     /// Which.
     pub log: LogId,
-    /// Its last event that had taken effect.
-    pub head: Head,
-    /// That event's effective clock.
+    /// Its last event that had taken effect; nothing of a removed device whose events do not count.
+    pub head: Option<Head>,
+    /// The last event that the order had placed: the same, but for a removed device.
+    pub placed: u64,
+    /// The last event that takes effect, where the author was removed.
+    pub allowed: Option<Head>,
+    /// The effective clock of `head`.
     pub clock: Clock,
-    /// What its author knew of other logs.
+    /// What its author knew of other logs at `head`.
     pub knows: Vec<(LogId, u64)>,
     /// Name of the app.
     pub app: Option<String>,
@@ -72,28 +76,52 @@ impl Base {
 }
 
 impl Replica {
-    /// Where a checkpoint cut now would begin, if everything held has taken effect: only then is
-    /// the state a function of the committed prefix.
+    /// Whether everything held that counts has taken effect: only then is the state a function of
+    /// the committed prefix.
     #[must_use]
-    pub fn base(&self) -> Option<Base> {
-        let settled = |state: &LogState| state.row.effective == state.row.held_seq();
-        if !self.all_committed() || !self.logs.values().all(settled) {
-            return None;
-        }
-        let log = |(log, state): (&LogId, &LogState)| {
-            let row = &state.row;
-            let (clock, knows, app) = (row.clock, row.knows.clone(), row.app.clone());
-            row.held.map(|head| BaseLog { log: *log, head, clock, knows, app })
+    pub fn is_settled(&self) -> bool {
+        let settled = |(log, state): (&LogId, &LogState)| {
+            let held = state.row.held_seq();
+            state.row.effective == self.allowed(log).map_or(held, |allowed| allowed.min(held))
         };
-        Some(Base {
+        self.all_committed() && self.logs.iter().all(settled)
+    }
+
+    /// Where a checkpoint cut now would begin, if [`Self::is_settled`].
+    pub fn base(&self, access: &Access<'_, '_>) -> Result<Option<Base>, ReplicaError> {
+        if !self.is_settled() {
+            return Ok(None);
+        }
+        let logs = self.logs.iter().filter(|(_, state)| state.row.placed > 0);
+        let logs = logs.map(|(log, state)| self.base_log(access, *log, &state.row));
+        Ok(Some(Base {
             k: BaseKind,
             v: Version,
             seen: self.order.applied,
             control: self.control.committed_head(),
             generations: self.order.base_of.iter().map(|(g, seen)| (*g, *seen)).collect(),
-            logs: self.logs.iter().filter_map(log).collect(),
+            logs: logs.collect::<Result<_, _>>()?,
             manifest: None,
-        })
+        }))
+    }
+
+    fn base_log(
+        &self,
+        access: &Access<'_, '_>,
+        log: LogId,
+        row: &LogRow,
+    ) -> Result<BaseLog, ReplicaError> {
+        let (placed, allowed, app) = (row.placed, row.allowed, row.app.clone());
+        if row.effective == row.opened {
+            let (head, clock, knows) = (row.held, row.clock, row.knows.clone());
+            return Ok(BaseLog { log, head, placed, allowed, clock, knows, app });
+        }
+        let event: Option<EventRow> =
+            rows::get(access.index, &rows::event_key(&log, row.effective))?;
+        let head = event.as_ref().map(|event| Head { seq: row.effective, id: event.id });
+        let clock = event.map_or(Clock::default(), |event| event.clock);
+        let knows = self.knew(access, &log, row.effective)?.into_iter().collect();
+        Ok(BaseLog { log, head, placed, allowed, clock, knows, app })
     }
 
     /// Begins at a base. Only a replica without any order or log of its own can.
@@ -111,7 +139,7 @@ impl Replica {
     /// Moves the state to a durable base.
     pub(crate) fn note_base(
         &mut self,
-        _access: &mut Access<'_, '_>,
+        access: &mut Access<'_, '_>,
         base: Base,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
@@ -125,22 +153,27 @@ impl Replica {
         (self.order.end, self.order.applied) = (base.seen, base.seen);
         self.order.base_of = base.generations.into_iter().collect();
         for one in base.logs {
-            let seq = one.head.seq;
+            let seq = one.head.map_or(0, |head| head.seq);
+            if !one.knows.is_empty() {
+                rows::put(access, rows::floor_key(&one.log), &one.knows);
+            }
             let row = LogRow {
-                held: Some(one.head),
+                held: one.head,
                 signed: seq,
                 opened: seq,
-                placed: seq,
+                placed: one.placed,
                 effective: seq,
                 clock: one.clock,
                 knows: one.knows,
                 app: one.app.clone(),
                 floor: seq,
+                allowed: one.allowed,
+                shown: None,
             };
             self.clock = self.clock.max(one.clock);
-            self.cursors.restore(one.log, seq, seq);
             self.index_log(one.log, one.app.as_deref());
             self.logs.insert(one.log, LogState::new(row));
+            self.cursors.restore(one.log, self.countable(&one.log), seq);
             self.dirty.insert(one.log);
         }
         self.control_changed(effects);

@@ -7,7 +7,7 @@ use rhizome_block::Cid;
 use rhizome_cluster::{Candidate, VoterPolicy, plan_voters};
 use rhizome_identity::{
     Acceptance, AddDevice, Adopt, Author, Capability, CertificateBody, ChangeVoters, ControlBody,
-    ControlError, ControlRecord, DeviceCertificate, DeviceId, DeviceKind, EpochChange, LogHead,
+    ControlError, ControlRecord, DeviceCertificate, DeviceId, DeviceKind, EpochChange, RecoveryKit,
     RevokeDevice, Signature,
 };
 use rhizome_log::EventError;
@@ -86,6 +86,9 @@ pub enum CommandError {
     /// This device may not administer.
     #[error("this device may not change who belongs to the identity")]
     NoAdmin,
+    /// The recovery kit is of another identity.
+    #[error("the recovery kit is of another identity")]
+    OtherKit,
     /// The event could not be made.
     #[error("write does not fit an event")]
     Event {
@@ -161,10 +164,7 @@ impl Replica {
             Command::Admit { acceptance, signature, name } => {
                 self.add_device(tick, &acceptance, signature, &name)
             }
-            Command::Revoke { device, reason } => {
-                let last = self.heads_of(&device);
-                self.revoke(tick, device, last, reason)
-            }
+            Command::Revoke { device, reason } => self.removal(tick, device, reason),
             Command::Rotate => self.epoch_change(tick, &[]).map(ControlBody::RotateEpoch),
             Command::PlanVoters { present, mostly_on, policy } => {
                 return Ok(self.plan(&present, &mostly_on, policy));
@@ -202,13 +202,41 @@ impl Replica {
         Ok(ControlBody::AddDevice(AddDevice { certificate, wraps }))
     }
 
-    fn revoke(
+    /// Whether this device can remove another by its own signature ([`Command::Revoke`]).
+    pub fn may_remove(&self, tick: Tick, device: DeviceId) -> Result<(), CommandError> {
+        if !self.control.state().may(&self.device(), Capability::Admin) {
+            return Err(CommandError::NoAdmin);
+        }
+        let body = self.removal(tick, device, RevokeReason::Lost)?;
+        self.control
+            .check(&self.signed(tick, body))
+            .map_err(|source| CommandError::Control { source: Arc::new(source) })
+    }
+
+    /// The record by which the kit removes a device: it needs nobody else's signature.
+    pub fn removal_by_kit(
         &self,
         tick: Tick,
         device: DeviceId,
-        last: Vec<LogHead>,
+        reason: RevokeReason,
+        kit: &RecoveryKit,
+    ) -> Result<ControlRecord, CommandError> {
+        if kit.root().public() != self.control.state().root() {
+            return Err(CommandError::OtherKit);
+        }
+        let body = self.removal(tick, device, reason)?;
+        let (clock, seen) = (tick.now_ms << 16, Some(self.order.applied));
+        Ok(self.control.draft(Author::Recovery, clock, seen, body).sign(&kit.recovery()))
+    }
+
+    /// Removes a device, with its last event held here as the last one accepted.
+    fn removal(
+        &self,
+        tick: Tick,
+        device: DeviceId,
         reason: RevokeReason,
     ) -> Result<ControlBody, CommandError> {
+        let last = self.heads_of(&device);
         let epoch = self.epoch_change(tick, &[device])?;
         Ok(ControlBody::RevokeDevice(RevokeDevice { device, last, epoch, reason }))
     }
@@ -267,11 +295,14 @@ impl Replica {
     }
 
     fn record(&mut self, tick: Tick, body: ControlBody) -> Result<Cid, CommandError> {
-        let clock = tick.now_ms << 16;
-        let seen = Some(self.order.applied);
+        self.stage_control(self.signed(tick, body))
+    }
+
+    /// The record that follows the head, signed by this device.
+    fn signed(&self, tick: Tick, body: ControlBody) -> ControlRecord {
+        let (clock, seen) = (tick.now_ms << 16, Some(self.order.applied));
         let author = Author::Device(self.device());
-        let record = self.control.draft(author, clock, seen, body).sign(self.keys.signing());
-        self.stage_control(record)
+        self.control.draft(author, clock, seen, body).sign(self.keys.signing())
     }
 }
 

@@ -107,6 +107,7 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let StagedEvent { log, seq, id, payload, ticket } = event;
         let deps = payload.as_ref().map(|payload| payload.deps.clone()).unwrap_or_default();
+        self.note_deps(access, &log, seq, &deps)?;
         let row = EventRow { id, header, body, deps, clock: Clock::default() };
         news.done.extend(ticket.map(|ticket| Effect::Written { ticket, log, seq, id }));
         if !self.keys.can_read() || !self.open_next(access, log, seq, row.clone(), payload)? {
@@ -174,6 +175,9 @@ impl Replica {
             }
             state.row.knows = knows.iter().map(|(log, seq)| (*log, *seq)).collect();
         }
+        if state.row.shown.is_some() {
+            return;
+        }
         let (Some(payload), Some(app)) = (payload, state.app.clone()) else { return };
         let knows = Arc::clone(&state.knows);
         let Payload { hlc, schema, body, .. } = payload;
@@ -239,7 +243,11 @@ impl Replica {
             self.open_waiting(access, &behind)?;
         }
         let ready = self.apply_order(access, effects)?;
-        let deliveries = merge(std::mem::take(&mut self.fresh), &ready);
+        let mut deliveries = Vec::new();
+        if self.keys.can_read() {
+            self.align(access, &mut deliveries)?;
+        }
+        deliveries.extend(merge(std::mem::take(&mut self.fresh), &ready));
         if !deliveries.is_empty() {
             effects.push(Effect::Deliver(deliveries));
         }

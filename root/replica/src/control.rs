@@ -124,8 +124,24 @@ impl Replica {
             self.peers.keys().copied().filter(|device| removed(device)).collect();
         for device in gone {
             self.peers.remove(&device);
+            self.tell_removed(device, effects);
             effects.push(Effect::Close(device, CloseReason::Revoked));
         }
+    }
+
+    /// Shows a removed device the record that removed it, and what leads there: it need not take
+    /// anybody's word for it. Nothing newer is shown.
+    pub(crate) fn tell_removed(&self, device: DeviceId, effects: &mut Vec<Effect>) {
+        let known = self.control.state().device(&device);
+        let Some(by) = known.and_then(|one| one.revoked.as_ref()).map(|one| one.record) else {
+            return;
+        };
+        let chain = self.control.chain_from(1);
+        let Some(at) = chain.iter().position(|record| record.cid() == by) else { return };
+        let from = (at + 1).saturating_sub(CONTROL_RECORDS_MAX);
+        let bytes = |record: &&ControlRecord| ByteBuf::from(record.to_bytes());
+        let records = chain[from..=at].iter().map(bytes).collect();
+        effects.push(Effect::Send(device, Message::Control { records }));
     }
 
     /// Voters of every generation, from the records that count.
@@ -146,8 +162,12 @@ impl Replica {
     /// Takes the part in ordering that the committed voters give this device.
     fn choose_role(&mut self, effects: &mut Vec<Effect>) {
         let state = self.control.committed_state();
-        let voters: BTreeSet<DeviceId> = state.voters().iter().copied().collect();
+        let mut voters: BTreeSet<DeviceId> = state.voters().iter().copied().collect();
         let generation = state.generation();
+        if !self.control.state().is_live(&self.device()) {
+            // Removed, or not let in yet: it orders nothing, whatever the voters were.
+            voters.remove(&self.device());
+        }
         let was = (self.order.role, self.order.generation);
         self.order.closing &= self.control.committed_state().height() < self.order.proposed_control;
         self.order.generation = generation;
@@ -196,14 +216,13 @@ impl Replica {
         self.order.base_of.entry(generation).or_insert(at);
     }
 
-    /// Whether events of a log up to `seq` are accepted from their author.
-    pub(crate) fn may_author(&self, log: &LogId, seq: u64) -> bool {
+    /// Whether events of a log up to `seq` are kept at all: of whoever is or was a device, and of
+    /// adopted logs. Those of a removed device that do not count are set aside, because the order
+    /// and other devices may build on them.
+    pub(crate) fn may_keep(&self, log: &LogId, seq: u64) -> bool {
         let state = self.control.state();
-        if let Some(device) = state.device(&log.author) {
-            return match &device.revoked {
-                None => true,
-                Some(revoked) => within(&revoked.last, log, seq),
-            };
+        if state.device(&log.author).is_some() {
+            return true;
         }
         state.adopted().any(|(_, adopted)| within(&adopted.heads, log, seq))
     }

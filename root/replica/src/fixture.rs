@@ -150,7 +150,9 @@ fn base() -> Base {
         generations: vec![(1, Seen { g: 0, i: 0, c: [1; 32] })],
         logs: vec![BaseLog {
             log: log(),
-            head: Head { seq: 300, id: EventId(cid(b"event")) },
+            head: Some(Head { seq: 300, id: EventId(cid(b"event")) }),
+            placed: 302,
+            allowed: Some(Head { seq: 300, id: EventId(cid(b"event")) }),
             clock: Clock::at_ms(1_700_000_000_000),
             knows: vec![(LogId { incarnation: 1, ..log() }, 4)],
             app: Some("org.rhizome.pod".to_owned()),

@@ -21,6 +21,7 @@ mod open;
 mod order;
 mod peer;
 mod pins;
+mod quarantine;
 mod rows;
 mod ship;
 mod stage;

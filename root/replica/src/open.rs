@@ -90,6 +90,8 @@ impl Replica {
             dirty: BTreeSet::new(),
             unsigned: BTreeMap::new(),
             fresh: Vec::new(),
+            vouched: BTreeMap::new(),
+            vouched_at: None,
             cut: BTreeSet::new(),
             clock: Clock::default(),
             wanted: BTreeSet::new(),
@@ -107,9 +109,10 @@ impl Replica {
             let Ok(bytes) = <[u8; LogId::BYTES]>::try_from(&key[1..]) else { continue };
             let log = LogId::from_bytes(&bytes);
             self.clock = self.clock.max(row.clock);
-            self.cursors.restore(log, row.placed, row.effective);
+            let effective = row.effective;
             self.index_log(log, row.app.as_deref());
             self.logs.insert(log, LogState::new(row));
+            self.cursors.restore(log, self.countable(&log), effective);
         }
         Ok(())
     }

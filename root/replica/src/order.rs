@@ -2,6 +2,7 @@
 
 use crate::access::{Access, ReplicaError};
 use crate::input::{Alarm, CloseReason, Effect, OrderCommand, OrderNews};
+use crate::quarantine::Vouched;
 use crate::rows::{self, EntryRow, EventRow};
 use crate::state::{Replica, Role};
 use rhizome_cluster::{Certificate, CertificateError, Chain, Entry, EntryBody, Ready, Sequencer};
@@ -194,7 +195,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<(Ready, Position)>, ReplicaError> {
         let mut ready = Vec::new();
-        while self.order.applied.i < self.order.end.i {
+        while self.take_effect(access, &mut ready)? && self.order.applied.i < self.order.end.i {
             let next = self.order.applied.i + 1;
             let Some(row): Option<EntryRow> = rows::get(access.index, &rows::entry_key(next))?
             else {
@@ -203,17 +204,34 @@ impl Replica {
             if !self.may_apply(access, &row.body, effects)? {
                 break;
             }
-            self.apply(&row, effects);
-            if self.keys.can_read() {
-                let at = Position::from(row.seen);
-                let deps = |ready: Ready| deps_of(access, ready);
-                ready.extend(self.cursors.advance(deps)?.into_iter().map(|ready| (ready, at)));
-            }
+            self.apply(access, &row, effects)?;
         }
         for (Ready { log, seq }, _) in &ready {
             self.log_mut(*log).row.effective = *seq;
         }
         Ok(ready)
+    }
+
+    /// Notes what takes effect at the place the order is applied to. Nothing behind it may be
+    /// applied (`false`) before all that takes effect there is here.
+    fn take_effect(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        ready: &mut Vec<(Ready, Position)>,
+    ) -> Result<bool, ReplicaError> {
+        if !self.keys.can_read() {
+            return Ok(true);
+        }
+        let at = Position::from(self.order.applied);
+        loop {
+            let deps = |ready: Ready| deps_of(access, ready);
+            ready.extend(self.cursors.advance(deps)?.into_iter().map(|ready| (ready, at)));
+            match self.vouch(access)? {
+                Vouched::Nothing => return Ok(true),
+                Vouched::Some => {}
+                Vouched::Missing => return Ok(false),
+            }
+        }
     }
 
     /// Whether what an entry names is here and is what the entry says.
@@ -241,26 +259,28 @@ impl Replica {
         }
     }
 
-    fn apply(&mut self, row: &EntryRow, effects: &mut Vec<Effect>) {
+    fn apply(
+        &mut self,
+        access: &Access<'_, '_>,
+        row: &EntryRow,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
         self.order.applied = row.seen;
         match &row.body {
-            EntryBody::Range { log, head, .. } => {
-                self.cursors.place(*log, head.seq);
-                let state = self.log_mut(*log);
-                state.row.placed = state.row.placed.max(head.seq);
-                state.proposed = state.proposed.max(head.seq);
-            }
+            EntryBody::Range { log, head, .. } => self.place_log(*log, *head),
             EntryBody::Control { record } => {
-                let generation = self.control.committed_state().generation();
+                let before = self.control.committed_state().clone();
                 if let Err(error) = self.control.commit(*record) {
                     tracing::error!(%error, "an ordered control record cannot be committed");
                 }
-                if self.control.committed_state().generation() != generation {
+                if self.control.committed_state().generation() != before.generation() {
                     self.note_generation(row.seen);
                 }
+                self.note_removals(access, &before)?;
                 self.control_changed(effects);
             }
         }
+        Ok(())
     }
 }
 

@@ -65,6 +65,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
         if let Some(reason) = self.refusal(&device) {
+            self.tell_removed(device, effects);
             effects.push(Effect::Close(device, reason));
             return Ok(());
         }

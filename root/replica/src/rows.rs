@@ -36,6 +36,8 @@ pub mod space {
     pub const KEPT: u8 = 0x0b;
     /// Raft log and votes (kept by the driver).
     pub const RAFT: u8 = 0x0c;
+    /// What the author of a log knew where a checkpoint stands for its events.
+    pub const FLOOR: u8 = 0x0d;
 }
 
 /// A row is not what we wrote: the index is damaged and must be rebuilt.
@@ -67,6 +69,12 @@ pub(crate) struct LogRow {
     pub app: Option<String>,
     /// Events up to here are not on this disk: a snapshot stands for them.
     pub floor: u64,
+    /// The last event that takes effect, of a device whose removal has its place in the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Head>,
+    /// The last opened event that the layer above was shown, where it was not shown all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<u64>,
 }
 
 impl LogRow {
@@ -82,6 +90,8 @@ impl LogRow {
             knows: Vec::new(),
             app: None,
             floor: 0,
+            allowed: None,
+            shown: None,
         }
     }
 
@@ -170,6 +180,10 @@ pub(crate) fn entry_key(i: u64) -> Vec<u8> {
 
 pub(crate) fn certificate_key(i: u64) -> Vec<u8> {
     key(space::CERTIFICATE, &[], Some(i))
+}
+
+pub(crate) fn floor_key(log: &LogId) -> Vec<u8> {
+    key(space::FLOOR, &log.to_bytes(), None)
 }
 
 pub(crate) fn order_key() -> Vec<u8> {

@@ -120,7 +120,7 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let (log, first) = (run.log, run.first);
         let held = self.held(&log);
-        if !self.may_author(&log, run.signature.head.seq) || first > held + 1 || first == 0 {
+        if !self.may_keep(&log, run.signature.head.seq) || first > held + 1 || first == 0 {
             effects.push(Effect::Send(from, Message::Refused { log, held }));
             return Ok(());
         }

@@ -91,6 +91,10 @@ pub struct Replica {
     pub(crate) unsigned: BTreeMap<LogId, usize>,
     /// Events opened in this batch, not delivered yet.
     pub(crate) fresh: Vec<OpenEvent>,
+    /// How far logs of removed devices are depended on by events without effect yet.
+    pub(crate) vouched: BTreeMap<LogId, u64>,
+    /// The control head for which `vouched` holds; `None` while no device is removed.
+    pub(crate) vouched_at: Option<Cid>,
     /// Apps whose log of this device must go on in a new incarnation.
     pub(crate) cut: BTreeSet<LogTag>,
     /// The greatest clock this device has stamped or accepted.

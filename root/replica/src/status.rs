@@ -14,8 +14,10 @@ pub struct LogStatus {
     pub log: LogId,
     /// Name of its app, where this device can read.
     pub app: Option<String>,
-    /// Last event held durably.
+    /// Last event held durably that counts, or will.
     pub held: u64,
+    /// Events behind it that are set aside: a removed device wrote them.
+    pub aside: u64,
     /// Last event confirmed by the order.
     pub placed: u64,
     /// Last event that took effect here.
@@ -83,7 +85,7 @@ impl Replica {
 
     fn log_status(&self, log: &LogId) -> LogStatus {
         let state = &self.logs[log];
-        let held = state.row.held_seq();
+        let held = self.counting(log);
         let holds = |(device, peer): (&DeviceId, &crate::peer::Peer)| {
             (peer.session.theirs(log) >= held).then_some(*device)
         };
@@ -91,7 +93,8 @@ impl Replica {
             log: *log,
             app: state.row.app.clone(),
             held,
-            placed: state.row.placed,
+            aside: state.row.held_seq() - held,
+            placed: state.row.placed.min(held),
             effective: state.row.effective,
             held_by: self.peers.iter().filter_map(holds).collect(),
         }

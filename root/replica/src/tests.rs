@@ -1,5 +1,6 @@
 //! A few replicas in one thread: the machine as a driver sees it, without disks and sockets.
 
+mod removed;
 mod world;
 
 use crate::command::{Command, RevokeReason};

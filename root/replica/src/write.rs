@@ -119,6 +119,11 @@ impl Replica {
         let mut deps = Vec::new();
         for other in others.iter().filter(|other| *other != log) {
             let opened = self.logs.get(other).map_or(0, |state| state.row.opened);
+            // Nothing is built on what was set aside: that would make it count.
+            let opened = match self.vouched_at {
+                Some(_) => self.visible(other).map_or(opened, |visible| opened.min(visible)),
+                None => opened,
+            };
             if opened > knows.get(other).copied().unwrap_or(0)
                 && let Some(id) = self.event_id(access, other, opened)?
             {

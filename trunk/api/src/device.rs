@@ -205,6 +205,9 @@ pub struct LostRequest {
     /// Its name, typed by the person; not looked at with `dry_run`.
     #[serde(default)]
     pub confirm: Option<String>,
+    /// The words or the code of the recovery kit, where this device may not do it alone.
+    #[serde(default)]
+    pub words: Option<Secret>,
     /// Only says what would happen.
     #[serde(default)]
     pub dry_run: bool,
@@ -219,6 +222,9 @@ pub struct LostAnswer {
     pub done: bool,
     /// What will happen, or happened, a sentence each.
     pub steps: Vec<String>,
+    /// Why it takes the words of the recovery kit, if it does.
+    #[serde(default)]
+    pub needs_kit: Option<String>,
     /// How many documents it may still hold.
     pub may_hold_documents: u64,
     /// The short name of the keys in use before.

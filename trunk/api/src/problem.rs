@@ -78,6 +78,8 @@ problems! {
         "The peer does not know this device, or is not who it should be.";
     PEER_VERSION = "RZ-0210", Unimplemented, Incompatible,
         "The other device or peer runs a version that this one does not understand.";
+    NEEDS_KIT = "RZ-0211", FailedPrecondition, NotPermitted,
+        "This takes the words of the recovery kit.";
     DAMAGED = "RZ-0301", DataLoss, Damaged, "Data on this device is damaged.";
     DISK = "RZ-0302", ResourceExhausted, Quota,
         "The disk is full, read-only or failing; reading goes on.";
@@ -111,6 +113,7 @@ mod tests {
                 "RZ-0006",
                 "RZ-0007",
                 "RZ-0107",
+                "RZ-0211",
                 "RZ-0304",
                 "RZ-0401",
             ]

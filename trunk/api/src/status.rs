@@ -153,6 +153,9 @@ pub struct DurabilitySummary {
     pub pinned: u64,
     /// How many other devices or peers acknowledged holding everything.
     pub full_copies: u64,
+    /// What removed devices wrote and nobody counts: kept, not applied.
+    #[serde(default)]
+    pub aside: u64,
 }
 
 /// What this pod hosts for others.

@@ -11,6 +11,9 @@ const SECRET_BYTES_MAX: u64 = 16 << 10;
 /// The most that is read as one document: what the pod takes, with room for spaces and escapes.
 const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
 
+/// Asks for the recovery kit.
+pub(crate) const KIT_QUESTION: &str = "Type the 24 words or the code of your recovery kit:";
+
 /// Asks for a line. `flag` is what answers it without a terminal.
 pub(crate) async fn line(
     context: &Context,

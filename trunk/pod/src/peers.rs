@@ -37,6 +37,13 @@ const FRAMES_AT_ONCE: usize = 64;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
+/// How long a device that was removed waits before it asks others again: a removal is undone only
+/// where two were written at once.
+const REMOVED_PAUSE: Duration = Duration::from_secs(600);
+
+/// How long a removed device is given to read why.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// Most devices whose addresses one message may tell.
 const DEVICES_MAX: usize = 256;
 
@@ -108,18 +115,57 @@ fn tell_all(pod: &Pod, identity: &Arc<Identity>) {
     }
 }
 
+/// Closes a link. From here on nothing is heard over it; whoever was removed still hears why.
 fn close(identity: &Identity, device: &DeviceId, reason: CloseReason) {
     let closed = identity.links().remove(device);
     if let Some((_, link)) = closed {
         tracing::info!(peer = %device.short(), ?reason, "closing a link");
-        let why = match reason {
-            CloseReason::NotAdmitted => "device does not belong to the identity",
-            CloseReason::Revoked => "device was removed",
-            CloseReason::Misbehaved => "protocol was broken",
-        };
-        link.close(2, why);
+        match reason {
+            CloseReason::NotAdmitted => link.close(2, "device does not belong to the identity"),
+            CloseReason::Misbehaved => link.close(2, "protocol was broken"),
+            CloseReason::Revoked => {
+                tokio::spawn(async move {
+                    // It hangs up once it has read what was sent.
+                    let _ = tokio::time::timeout(GOODBYE, link.closed()).await;
+                    link.close(2, "device was removed");
+                });
+            }
+        }
     }
     identity.wake.notify_one();
+}
+
+/// Whether this connection of a device still counts, and the device belongs to the identity.
+struct Standing {
+    connection: u64,
+    live: bool,
+}
+
+impl Standing {
+    async fn holds(&mut self, identity: &Identity, device: DeviceId) -> bool {
+        let links = || identity.links().get(&device).is_some_and(|(at, _)| *at == self.connection);
+        if !links() {
+            return false;
+        }
+        if !self.live {
+            // Whoever is removed later loses the link.
+            self.live = is_live(identity, device).await;
+        }
+        self.live
+    }
+}
+
+async fn is_live(identity: &Identity, device: DeviceId) -> bool {
+    let look = identity.handle.look(move |replica, _| replica.control().state().is_live(&device));
+    look.await.unwrap_or(false)
+}
+
+/// Whether a device was removed, as far as is known here.
+async fn was_removed(identity: &Identity, device: DeviceId) -> bool {
+    let look = identity.handle.look(move |replica, _| {
+        replica.control().state().device(&device).is_some_and(|one| !one.is_live())
+    });
+    look.await.unwrap_or(false)
 }
 
 /// When a device may be tried again.
@@ -131,10 +177,20 @@ struct Pause {
 /// Keeps every device whose address is known connected.
 async fn dial_all(pod: Pod, identity: Arc<Identity>) {
     let mut pauses: BTreeMap<DeviceId, Pause> = BTreeMap::new();
+    let mut heard_removed = None;
     loop {
         if identity.handle.ask.is_closed() || pod.inner.endpoint_closed() {
             return;
         }
+        let removed = was_removed(&identity, identity.handle.device).await;
+        if removed && heard_removed.is_some_and(|at: Instant| at.elapsed() < REMOVED_PAUSE) {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE_MAX) => {}
+                () = identity.wake.notified() => {}
+            }
+            continue;
+        }
+        heard_removed = removed.then(Instant::now);
         let missing = missing(&identity).await;
         let mut next = PAUSE_MAX;
         for device in missing {
@@ -227,16 +283,23 @@ async fn serve(pod: Pod, identity: Arc<Identity>, link: Link, dialled: bool) {
         None if dialled => false,
         None => true,
     };
+    let mut standing = Standing { connection, live: false };
     while session {
         match link.accept_stream().await {
             Ok((SESSION_STREAM, sender, receiver)) if !dialled => {
                 begin(&identity, device, connection, sender, receiver).await;
             }
             Ok((ORDER_STREAM, sender, receiver)) => {
-                tokio::spawn(crate::order::answer(Arc::clone(&identity), device, sender, receiver));
+                if standing.holds(&identity, device).await {
+                    let identity = Arc::clone(&identity);
+                    tokio::spawn(crate::order::answer(identity, device, sender, receiver));
+                }
             }
             Ok((ADDRESS_STREAM, _, receiver)) => {
-                hear_addresses(&identity, device, receiver).await;
+                // A newcomer may not be known yet; its address does no harm.
+                if !was_removed(&identity, device).await {
+                    hear_addresses(&identity, device, receiver).await;
+                }
             }
             Ok(_) => session = false,
             Err(error) => {
@@ -276,6 +339,8 @@ async fn write_frames(mut sender: FrameSender, mut queue: mpsc::Receiver<Message
             return;
         }
     }
+    // What was said is heard before the stream ends.
+    let _ = sender.finish().await;
 }
 
 async fn read_frames(
@@ -297,6 +362,11 @@ async fn read_frames(
                 return;
             }
         }
+    }
+    // The other side has said its last word.
+    let ended = identity.links().get(&device).cloned();
+    if let Some((_, link)) = ended.filter(|(current, _)| *current == connection) {
+        link.close(0, "the session ended");
     }
 }
 
@@ -320,6 +390,10 @@ async fn end(identity: &Arc<Identity>, device: DeviceId, connection: u64) {
 }
 
 async fn tell_addresses(pod: Pod, identity: Arc<Identity>, link: Link) {
+    if !is_live(&identity, link.peer()).await {
+        // A device that is let in is told as the control log changes; one that was removed, never.
+        return;
+    }
     let others = if identity.hosted || !is_trusted(&identity, link.peer()).await {
         BTreeMap::new()
     } else {

@@ -11,6 +11,7 @@ use crate::home::{IdentityHome, IdentityMeta, KeyFile};
 use crate::identity::Identity;
 use crate::kind;
 use crate::link::{describe, failed};
+use crate::methods::device::remove_by_kit;
 use crate::peers::plan_voters;
 use crate::pod::{Pod, RECOVER_NAME};
 use crate::snapshot::{BLOCKS_AT_ONCE, Checkpoint, DOCUMENTS_MAX, open, supply};
@@ -39,6 +40,12 @@ use tokio::sync::mpsc;
 const RECOVER_STREAM: u8 = 6;
 
 const SIGN_DOMAIN: &str = "recover";
+
+/// How long it waits for the place of the removals of lost devices before it answers without.
+const PLACE_WAIT: Duration = Duration::from_secs(10);
+
+/// Fewest characters that stand for a device's id: a name is rarely so long by chance.
+const ID_START_MIN: usize = 8;
 
 /// How long a restored device is given to fetch what came after the checkpoint.
 const TAIL_WAIT: Duration = Duration::from_secs(300);
@@ -209,7 +216,8 @@ fn proven(nonce: &[u8], host: &DeviceId) -> Vec<u8> {
     [nonce, &host.0].concat()
 }
 
-fn parse_kit(words: &Secret) -> Result<RecoveryKit, ApiError> {
+/// Reads the words or the code of a kit.
+pub fn parse_kit(words: &Secret) -> Result<RecoveryKit, ApiError> {
     RecoveryKit::parse(words.expose())
         .map_err(|error| ApiError::from_error(Problem::KIT_WORDS, &error))
 }
@@ -384,6 +392,7 @@ pub async fn restore(
         };
         return Ok(RestoreAnswer { identity, ..RestoreAnswer::default() });
     }
+    let gone = named(&found, &keys, &request.retire)?;
     let identity = prepare(pod, &kit, &found, &called).await?;
     admit(&identity, &kit, &request, &mut conversation).await?;
     let (mut documents, mut bytes) = (0, 0);
@@ -398,8 +407,10 @@ pub async fn restore(
         begin(&identity, &found, *manifest, checkpoint).await?;
     }
     follow(&identity, &found, &conversation).await?;
-    let retired = retire(&identity, &request.retire).await?;
+    let retired = retire(&identity, &kit, gone).await?;
     plan_voters(&identity).await;
+    let done = identity.home.change_meta(|meta| meta.restoring = None);
+    done.map_err(|error| failed(&error))?;
     let meta = identity.home.meta().map_err(|error| failed(&error))?;
     Ok(RestoreAnswer {
         identity: ApiIdentity {
@@ -532,7 +543,6 @@ async fn follow(
     let (host, address) = (found.device.to_string(), conversation.address.to_string());
     let noted = identity.home.change_meta(|meta| {
         meta.addresses.insert(host, vec![address]);
-        meta.restoring = None;
     });
     noted.map_err(|error| failed(&error))?;
     identity.wake.notify_one();
@@ -550,27 +560,58 @@ async fn follow(
     }
 }
 
-/// Removes the devices that are lost, by name or id.
-async fn retire(identity: &Identity, names: &[String]) -> Result<Vec<String>, ApiError> {
-    let mut retired = Vec::new();
-    let state = identity.handle.look(|replica, _| {
-        let state = replica.control().state();
-        let live = state.devices().filter(|(_, one)| one.is_live());
-        let named = live.map(|(id, one)| {
-            (id, replica.keys().open_name(&one.certificate.body().name_sealed).unwrap_or_default())
-        });
-        named.collect::<Vec<_>>()
-    });
-    for (device, name) in state.await.map_err(|error| failed(&error))? {
-        if device == identity.handle.device
-            || !names.iter().any(|wanted| *wanted == name || *wanted == device.to_string())
-        {
-            continue;
+/// The devices that are meant by names or ids, before anything is changed. Those that an earlier
+/// attempt removed are among them.
+fn named(
+    found: &Found,
+    keys: &ReplicaKeys,
+    wanted: &[String],
+) -> Result<Vec<(DeviceId, String)>, ApiError> {
+    let known: Vec<(DeviceId, String)> = found
+        .control
+        .state()
+        .devices()
+        .map(|(id, one)| {
+            (id, keys.open_name(&one.certificate.body().name_sealed).unwrap_or_default())
+        })
+        .collect();
+    let mut named = Vec::new();
+    for text in wanted {
+        let meant = |(id, name): &&(DeviceId, String)| {
+            name == text || text.len() >= ID_START_MIN && id.to_string().starts_with(text.as_str())
+        };
+        match known.iter().filter(meant).collect::<Vec<_>>().as_slice() {
+            [one] => named.push((*one).clone()),
+            several => {
+                let count = several.len();
+                let message = format!("{count} devices are called `{text}`; --dry-run lists them");
+                return Err(ApiError::new(Problem::UNKNOWN_NAME, message));
+            }
         }
-        let reason = rhizome_replica::RevokeReason::Lost;
-        let revoked = identity.handle.command(Command::Revoke { device, reason }).await;
-        revoked.map_err(|error| ApiError::from_error(Problem::NOT_PERMITTED, &error))?;
+    }
+    Ok(named)
+}
+
+/// Removes the devices that are lost. The kit signs: an identity whose devices are lost may not
+/// have the signatures that removing one of them takes.
+async fn retire(
+    identity: &Identity,
+    kit: &RecoveryKit,
+    gone: Vec<(DeviceId, String)>,
+) -> Result<Vec<String>, ApiError> {
+    let mut retired = Vec::new();
+    for (device, name) in gone {
+        let live = identity.handle.look(move |replica, _| {
+            device != replica.device() && replica.control().state().is_live(&device)
+        });
+        if live.await.map_err(|error| failed(&error))? {
+            remove_by_kit(identity, device, kit).await?;
+        }
         retired.push(name);
+    }
+    let placed = identity.handle.until(|replica| replica.status().control_waiting == 0);
+    if !matches!(tokio::time::timeout(PLACE_WAIT, placed).await, Ok(Ok(()))) {
+        tracing::info!("the removal of devices has no place in the order yet");
     }
     Ok(retired)
 }

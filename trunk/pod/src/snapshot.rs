@@ -74,13 +74,13 @@ struct Cut {
 /// Cuts a checkpoint and keeps it; cloud peers fetch it as they connect.
 pub async fn create(pod: &Pod) -> Result<CreateAnswer, ApiError> {
     let identity = pod.current().map_err(|error| failed(&error))?;
-    let settled = identity.handle.until(|replica| replica.base().is_some());
+    let settled = identity.handle.until(rhizome_replica::Replica::is_settled);
     if tokio::time::timeout(SETTLE_WAIT, settled).await.is_err() {
         let message = "order not confirmed: a checkpoint holds confirmed changes only";
         return Err(ApiError::new(Problem::NOT_CONFIRMED, message).saved().hint("rhizome status"));
     }
     let index = Arc::clone(&identity.handle.index);
-    let cut = identity.handle.look(move |replica, _| cut(replica, &*index)).await;
+    let cut = identity.handle.look(move |replica, access| cut(replica, access, &*index)).await;
     let cut = cut.map_err(|error| failed(&error))?;
     let cut = cut.ok_or_else(|| ApiError::new(Problem::ABORTED, "a change came in between"))?;
     let (set, checkpoint) = seal(&identity, cut).await?;
@@ -95,8 +95,8 @@ pub async fn create(pod: &Pod) -> Result<CreateAnswer, ApiError> {
     Ok(CreateAnswer { snapshot, waiting_for })
 }
 
-fn cut(replica: &Replica, index: &dyn Index) -> Option<Cut> {
-    let base = replica.base()?;
+fn cut(replica: &Replica, access: &Access<'_, '_>, index: &dyn Index) -> Option<Cut> {
+    let base = replica.base(access).ok()??;
     let secret = replica.keys().newest_secret()?.clone();
     let boundary = boundary_key(replica.keys().fixed_secret()?);
     let names: std::collections::BTreeSet<String> =

@@ -170,6 +170,11 @@ impl ControlLog {
         Ok(Inserted::Waiting { missing: self.missing(prev) })
     }
 
+    /// Whether a record that follows the head would hold.
+    pub fn check(&self, record: &ControlRecord) -> Result<(), ControlError> {
+        rules::check(self.state(), record, self.depth).map(drop)
+    }
+
     /// Makes a record and all before it final.
     pub fn commit(&mut self, cid: Cid) -> Result<Committed, CommitError> {
         if cid == self.root || self.chain[..self.committed].contains(&cid) {

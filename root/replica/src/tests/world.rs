@@ -1,6 +1,6 @@
 //! Replicas with blocks and rows in memory, and links that carry messages in order.
 
-use crate::command::Command;
+use crate::command::{Command, CommandError};
 use crate::found::{Founding, found};
 use crate::open::Replay;
 use crate::pins::{Manifest, PinSet};
@@ -56,11 +56,13 @@ pub struct Fork {
 
 pub struct World {
     pub nodes: Vec<Node>,
-    wires: VecDeque<(usize, usize, Message)>,
+    /// What is under way; nothing stands for the end of a link.
+    wires: VecDeque<(usize, usize, Option<Message>)>,
     links: BTreeSet<(usize, usize)>,
     clock_ms: u64,
     dice: u64,
     next_key: u8,
+    kit: [u8; 32],
 }
 
 fn device_keys(n: u8) -> DeviceKeys {
@@ -108,9 +110,9 @@ fn open(
 impl World {
     pub fn new(kind: DeviceKind) -> Self {
         let keys = device_keys(kind as u8 + 1);
-        let kit = RecoveryKit::from_entropy([kind as u8 + 100; 32]);
+        let kit = [kind as u8 + 100; 32];
         let founding = Founding {
-            kit: &kit,
+            kit: &RecoveryKit::from_entropy(kit),
             keys: &keys,
             kind,
             name: "first",
@@ -120,7 +122,8 @@ impl World {
         let genesis = found(&founding).unwrap();
         let nodes = vec![node(&genesis, keys, kind)];
         let (wires, links) = (VecDeque::new(), BTreeSet::new());
-        Self { nodes, wires, links, clock_ms: 1_000_000, dice: kind as u64, next_key: 20 }
+        let (clock_ms, dice) = (1_000_000, kind as u64);
+        Self { nodes, wires, links, clock_ms, dice, next_key: 20, kit }
     }
 
     fn tick(&mut self) -> Tick {
@@ -170,11 +173,12 @@ impl World {
                 let bytes = message.to_bytes().unwrap();
                 let message = Message::from_bytes(&bytes).unwrap();
                 let to = self.nodes.iter().position(|node| node.replica.device() == device);
-                self.wires.push_back((at, to.unwrap(), message));
+                self.wires.push_back((at, to.unwrap(), Some(message)));
             }
             Effect::Close(device, _) => {
                 let to = self.nodes.iter().position(|node| node.replica.device() == device);
-                self.disconnect(at, to.unwrap());
+                // What was said before is heard before the link ends.
+                self.wires.push_back((at, to.unwrap(), None));
             }
             Effect::Order(OrderCommand::Run { .. }) => node.runs_group = true,
             _ => {}
@@ -188,9 +192,13 @@ impl World {
         while let Some((from, to, message)) = self.wires.pop_front() {
             carried += 1;
             assert!(carried < 100_000, "replicas never stop talking");
-            if self.links.contains(&(from, to)) {
-                let device = self.nodes[from].replica.device();
-                self.step(to, Input::PeerSaid(device, message));
+            match message {
+                _ if !self.links.contains(&(from, to)) => {}
+                Some(message) => {
+                    let device = self.nodes[from].replica.device();
+                    self.step(to, Input::PeerSaid(device, message));
+                }
+                None => self.disconnect(from, to),
             }
         }
     }
@@ -231,6 +239,80 @@ impl World {
             _ => None,
         });
         assert_eq!(rejected, None);
+    }
+
+    /// Removes a device with the recovery kit, on the word of `at`.
+    pub fn remove_by_kit(&mut self, at: usize, gone: usize) {
+        let (tick, device) = (self.tick(), self.nodes[gone].replica.device());
+        let kit = RecoveryKit::from_entropy(self.kit);
+        let reason = crate::RevokeReason::Lost;
+        let record = self.nodes[at].replica.removal_by_kit(tick, device, reason, &kit).unwrap();
+        self.command(at, Command::Take(Box::new(record)));
+    }
+
+    /// What the kit of this world is told when it removes a device of another.
+    pub fn try_kit_on(&self, at: &Node, gone: &Node) -> CommandError {
+        let tick = Tick { now_ms: self.clock_ms, entropy: [9; 32] };
+        let kit = RecoveryKit::from_entropy(self.kit);
+        let (device, reason) = (gone.replica.device(), crate::RevokeReason::Lost);
+        at.replica.removal_by_kit(tick, device, reason, &kit).unwrap_err()
+    }
+
+    /// A device that the kit lets in, with the control log of `at`.
+    pub fn link_by_kit(&mut self, at: usize, kind: DeviceKind) -> usize {
+        let keys = device_keys(self.next_key);
+        self.next_key += 1;
+        let tick = self.tick();
+        let kit = RecoveryKit::from_entropy(self.kit);
+        let control = self.nodes[at].replica.control().clone();
+        let now = (tick.now_ms, tick.entropy);
+        let record = crate::recovery_record(&control, &kit, &keys, "new", (kind, None), now);
+        let genesis = self.nodes[at].genesis.clone();
+        self.nodes.push(node(&genesis, keys, kind));
+        let new = self.nodes.len() - 1;
+        let chain = control.chain_from(1).into_iter().cloned();
+        for record in chain.chain([record.unwrap()]) {
+            self.command(new, Command::Take(Box::new(record.clone())));
+            self.command(at, Command::Take(Box::new(record)));
+        }
+        new
+    }
+
+    /// Why a write is refused.
+    pub fn refused_write(&mut self, at: usize) -> String {
+        let (ticket, app) = (Ticket(0), "notes".to_owned());
+        let write = crate::Write { ticket, app, schema: None, body: Vec::new() };
+        let before = self.nodes[at].log.len();
+        self.step(at, Input::Write(write));
+        let refused = self.nodes[at].log[before..].iter().find_map(|effect| match effect {
+            Effect::Rejected(_, error) => Some(error.to_string()),
+            _ => None,
+        });
+        refused.expect("the write is refused")
+    }
+
+    /// Where a checkpoint of a node begins.
+    pub fn base(&self, at: usize) -> crate::Base {
+        let node = &self.nodes[at];
+        let mut overlay = Overlay::new(&node.index);
+        let access = Access { index: &mut overlay, blocks: &node.shelf };
+        let base = node.replica.base(&access).unwrap().expect("everything took effect");
+        crate::Base::read(&base.block().bytes).unwrap()
+    }
+
+    /// Begins at a checkpoint of another node.
+    pub fn begin(&mut self, at: usize, base: crate::Base) {
+        self.step(at, Input::Begin(Ticket(7), Box::new(base)));
+    }
+
+    pub fn is_connected(&self, a: usize, b: usize) -> bool {
+        self.links.contains(&(a, b))
+    }
+
+    /// Whether `at` could remove `gone` by itself, and if not, why.
+    pub fn may_remove(&mut self, at: usize, gone: usize) -> Result<(), CommandError> {
+        let (tick, device) = (self.tick(), self.nodes[gone].replica.device());
+        self.nodes[at].replica.may_remove(tick, device)
     }
 
     pub fn plan(&mut self, at: usize) {

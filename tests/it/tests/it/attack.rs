@@ -173,7 +173,7 @@ async fn a_revoked_device_is_told_nothing_and_believed_nothing() {
     let (seed, _) = seed_of(&phone);
     let (name, identity) = identity_of(&laptop);
     let confirm = Some("phone".to_owned());
-    let request = LostRequest { device: "phone".to_owned(), confirm, dry_run: false };
+    let request = LostRequest { device: "phone".to_owned(), confirm, dry_run: false, words: None };
     laptop.ask::<DeviceLost>(&request).await;
     laptop.commit("notes/after", json!({ "text": "not for the thief" })).await;
     let before = laptop.hash().await.unwrap();

@@ -48,6 +48,7 @@ async fn three_devices_vote_and_any_one_may_stop() {
         device: "laptop".to_owned(),
         confirm: Some("laptop".to_owned()),
         dry_run: false,
+        words: None,
     };
     desktop.ask::<DeviceLost>(&request).await;
     votes(&desktop, 1).await;

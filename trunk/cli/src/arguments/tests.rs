@@ -99,6 +99,7 @@ fn secrets_are_never_flags() {
     expect![[r#"
         [
             "join code_file",
+            "lost words_file",
             "test words_file",
             "restore words_file",
         ]

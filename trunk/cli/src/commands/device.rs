@@ -89,12 +89,19 @@ pub(crate) struct RenameArgs {
 
 /// Flags of `device lost`.
 #[derive(Args, Debug)]
+#[command(before_help = "Examples:
+  rhizome device lost \"Ana's phone\" --dry-run
+  rhizome device lost laptop --confirm laptop --words-file kit.txt
+")]
 pub(crate) struct LostArgs {
     /// Its name, its id, or the start of its id.
     device: String,
     /// Its name once more, instead of typing it when asked.
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
+    /// A file with the words of the recovery kit, or - for standard input; asked for if needed.
+    #[arg(long, value_name = "FILE")]
+    words_file: Option<PathBuf>,
     /// Only say what would happen.
     #[arg(long)]
     dry_run: bool,
@@ -239,22 +246,31 @@ async fn join(args: JoinArgs, context: &Context) -> Result<(), ApiError> {
     }
 }
 
-/// Says what will happen, has the name typed, then does it.
+/// Says what will happen, has the name typed, and the words where they are needed; then does it.
 async fn lost(args: LostArgs, context: &Context) -> Result<(), ApiError> {
-    let plan = LostRequest { device: args.device.clone(), confirm: None, dry_run: true };
+    let device = args.device;
+    let plan = LostRequest { device: device.clone(), dry_run: true, ..LostRequest::default() };
     if args.dry_run {
         context.answer::<DeviceLost>(&plan, render::device::lost).await?;
         return Ok(());
     }
+    let (planned, _) = context.client().await?.call::<DeviceLost>(&plan).await?;
     let confirm = match args.confirm {
         Some(name) => name,
         None => {
-            let (planned, _) = context.client().await?.call::<DeviceLost>(&plan).await?;
             context.say(&render::device::lost(&planned, &context.errors));
             prompt::line(context, "Type the device name to confirm:", "--confirm=NAME").await?
         }
     };
-    let request = LostRequest { device: args.device, confirm: Some(confirm), dry_run: false };
+    // Without a terminal the pod says what is missing.
+    let asks = planned.needs_kit.is_some() && context.may_ask();
+    let words = match args.words_file.as_deref() {
+        None if !asks => None,
+        file => {
+            Some(prompt::secret(context, file, prompt::KIT_QUESTION, "--words-file FILE").await?)
+        }
+    };
+    let request = LostRequest { device, confirm: Some(confirm), words, dry_run: false };
     context.answer::<DeviceLost>(&request, render::device::lost).await?;
     context.next_steps(&[
         ("rhizome status", "see who knows it already"),

@@ -141,13 +141,11 @@ async fn ask_words(kit: &KitAnswer, context: &Context) -> Result<Vec<KitWord>, A
     Ok(answers)
 }
 
-const WORDS_QUESTION: &str = "Type the 24 words or the code of your recovery kit:";
-
 /// Rehearses with the seed that is still here, or with the words once it was wiped.
 async fn rehearse(args: TestArgs, context: &Context) -> Result<Exit, ApiError> {
     let client = context.client().await?;
     let typed = |file: Option<PathBuf>| async move {
-        prompt::secret(context, file.as_deref(), WORDS_QUESTION, "--words-file FILE").await
+        prompt::secret(context, file.as_deref(), prompt::KIT_QUESTION, "--words-file FILE").await
     };
     let words = match args.words_file {
         Some(file) => Some(typed(Some(file)).await?),
@@ -187,7 +185,7 @@ async fn run_test(
 /// Looks first and asks, where there is somebody to ask; then brings everything back.
 async fn restore(args: RestoreArgs, context: &Context) -> Result<Exit, ApiError> {
     let file = args.words_file.as_deref();
-    let words = prompt::secret(context, file, WORDS_QUESTION, "--words-file FILE").await?;
+    let words = prompt::secret(context, file, prompt::KIT_QUESTION, "--words-file FILE").await?;
     let mut request = RestoreRequest {
         words,
         peer: args.peer,

@@ -151,6 +151,9 @@ pub(crate) fn lost(answer: &LostAnswer, look: &Look) -> String {
         let sign = if answer.done { look.paint(Tone::Good, "✔") } else { "•".to_owned() };
         out += &format!("  {sign} {}\n", clean_line(step));
     }
+    if let Some(why) = answer.needs_kit.as_ref().filter(|_| !answer.done) {
+        out += &format!("{} {}.\n", look.paint(Tone::Attention, "Note:"), clean_line(why));
+    }
     let documents = counted(answer.may_hold_documents, "document", "documents");
     out += &format!("It may still hold what it already had: {documents}.\n");
     let heard = heard(&answer.device, look);

@@ -43,6 +43,7 @@ fn travelled(status: &StatusAnswer, look: &Look) -> String {
         (far.copied, "copied, not confirmed"),
         (far.committed, "confirmed"),
         (far.pinned, "in a kept checkpoint"),
+        (far.aside, "of removed devices, set aside"),
     ];
     let told = parts.iter().filter(|(number, _)| *number > 0);
     let told: Vec<String> =

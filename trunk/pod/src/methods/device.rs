@@ -1,17 +1,20 @@
 //! Devices of the identity: seeing, naming and losing them. Linking is `link`'s.
 
+use crate::clock;
+use crate::handle::AskError;
 use crate::identity::Identity;
 use crate::methods::facts::Facts;
 use crate::methods::identity::checked_name;
 use crate::methods::walk;
 use crate::peers::plan_voters;
 use crate::pod::Pod;
+use crate::recovery;
 use rhizome_api::device::{
     Device, ListAnswer, LostAnswer, LostRequest, RenameAnswer, RenameRequest,
 };
 use rhizome_api::{ApiError, Problem};
-use rhizome_identity::{DeviceId, EpochId};
-use rhizome_replica::{Command, RevokeReason};
+use rhizome_identity::{ControlError, DeviceId, EpochId, RecoveryKit};
+use rhizome_replica::{Command, CommandError, RevokeReason};
 use std::time::Duration;
 use tokio::task::block_in_place;
 
@@ -52,12 +55,14 @@ pub async fn lost(pod: &Pod, request: LostRequest) -> Result<LostAnswer, ApiErro
         let message = "a device cannot remove itself; do it on another one";
         return Err(ApiError::new(Problem::PRECONDITION, message).hint("rhizome device list"));
     }
+    let alone = may_remove_alone(&identity, member.id).await?;
     let device = facts.device(&member);
     let may_hold_documents = if member.trusted { count_documents(&identity, &facts)? } else { 0 };
     let mut answer = LostAnswer {
         steps: steps(&device, &facts),
         device,
         done: false,
+        needs_kit: alone.as_ref().err().map(|why| why.message.clone()),
         may_hold_documents,
         key_before: Some(key_name(&facts.epoch)),
         key_after: None,
@@ -71,8 +76,19 @@ pub async fn lost(pod: &Pod, request: LostRequest) -> Result<LostAnswer, ApiErro
         let hint = format!("rhizome device lost \"{0}\" --confirm \"{0}\"", member.name);
         return Err(ApiError::new(Problem::NAME_DIFFERS, message).hint(hint));
     }
-    let command = Command::Revoke { device: member.id, reason: RevokeReason::Lost };
-    identity.handle.command(command).await?;
+    match (&request.words, alone) {
+        (Some(words), _) => {
+            remove_by_kit(&identity, member.id, &recovery::parse_kit(words)?).await?;
+        }
+        (None, Ok(())) => {
+            let command = Command::Revoke { device: member.id, reason: RevokeReason::Lost };
+            identity.handle.command(command).await?;
+        }
+        (None, Err(why)) => {
+            let again = format!("rhizome device lost \"{}\" --words-file FILE", member.name);
+            return Err(why.hint(again));
+        }
+    }
     plan_voters(&identity).await;
     let gone = member.id;
     let placed =
@@ -81,6 +97,45 @@ pub async fn lost(pod: &Pod, request: LostRequest) -> Result<LostAnswer, ApiErro
     answer.done = true;
     answer.key_after = Some(key_name(&Facts::of(&identity).await?.epoch));
     Ok(answer)
+}
+
+/// Whether this device may remove another by its own signature; if not, why it takes the kit.
+async fn may_remove_alone(
+    identity: &Identity,
+    device: DeviceId,
+) -> Result<Result<(), ApiError>, ApiError> {
+    let may = identity.handle.look(move |replica, _| replica.may_remove(clock::tick(), device));
+    let Err(error) = may.await? else { return Ok(Ok(())) };
+    let why = match &error {
+        CommandError::NoAdmin => "this device may not remove others",
+        CommandError::Control { source } => match &**source {
+            ControlError::SignaturesNeeded { .. } => {
+                "removing one of three or more devices that administer takes two of them"
+            }
+            ControlError::Newcomer { .. } => "this device joined less than a day ago",
+            ControlError::LastAdmin => "no device would be left to administer the identity",
+            ControlError::NotAdmin { .. } => "this device may not remove others",
+            _ => return Err(AskError::Refused(error).into()),
+        },
+        _ => return Err(AskError::Refused(error).into()),
+    };
+    let message = format!("{why}: it takes the words of the recovery kit");
+    Ok(Err(ApiError::new(Problem::NEEDS_KIT, message)))
+}
+
+/// Removes a device with the recovery kit, which needs nobody else's signature.
+pub async fn remove_by_kit(
+    identity: &Identity,
+    device: DeviceId,
+    kit: &RecoveryKit,
+) -> Result<(), ApiError> {
+    let kit = kit.clone();
+    let signed = identity.handle.look(move |replica, _| {
+        replica.removal_by_kit(clock::tick(), device, RevokeReason::Lost, &kit)
+    });
+    let record = signed.await?.map_err(AskError::Refused)?;
+    identity.handle.command(Command::Take(Box::new(record))).await?;
+    Ok(())
 }
 
 fn steps(device: &Device, facts: &Facts) -> Vec<String> {

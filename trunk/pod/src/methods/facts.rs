@@ -11,9 +11,9 @@ use rhizome_api::device::{Device, DeviceKind, Role};
 use rhizome_api::{ApiError, Durability, Problem};
 use rhizome_block::Cid;
 use rhizome_doc::Record;
-use rhizome_identity::{DeviceId, EpochId};
+use rhizome_identity::{Author, ControlLog, DeviceId, EpochId};
 use rhizome_log::{LogId, Position, Seen};
-use rhizome_replica::{LogStatus, Replica, Status};
+use rhizome_replica::{LogStatus, Replica, RevokeReason, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a device's id that stand for a name nobody gave.
@@ -36,6 +36,17 @@ pub struct Member {
     pub dormant: bool,
 }
 
+/// How this very device was removed.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    /// Who signed the record; nobody for the recovery kit.
+    pub by: Option<DeviceId>,
+    /// When, by the clock of whoever signed.
+    pub at_ms: u64,
+    /// Why.
+    pub reason: RevokeReason,
+}
+
 /// What was known at one moment.
 pub struct Facts {
     /// This device.
@@ -50,6 +61,8 @@ pub struct Facts {
     pub all_committed: bool,
     /// Whether this device cannot open what is written now.
     pub locked: bool,
+    /// How this device was removed from the identity, if it was.
+    pub removed: Option<Removed>,
     /// Newest control record, and newest one with a place in the order.
     pub control: (Cid, Cid),
     /// The epoch in use.
@@ -106,6 +119,7 @@ impl Facts {
             members: state.devices().map(member).collect(),
             voters: state.voters().to_vec(),
             all_committed: replica.all_committed(),
+            removed: removed(control, &replica.device()),
             locked: replica.keys().newest_secret().is_none(),
             control: (control.head(), control.committed_head()),
             epoch: state.epoch().id,
@@ -301,4 +315,14 @@ impl Facts {
             .hint("rhizome device list")),
         }
     }
+}
+
+fn removed(control: &ControlLog, device: &DeviceId) -> Option<Removed> {
+    let revoked = control.state().device(device)?.revoked.clone()?;
+    let record = control.record(&revoked.record)?;
+    let by = match record.author() {
+        Author::Device(by) => Some(by),
+        Author::Recovery | Author::Root => None,
+    };
+    Some(Removed { by, at_ms: record.clock() >> 16, reason: revoked.reason })
 }

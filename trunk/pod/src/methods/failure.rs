@@ -73,10 +73,15 @@ fn command(error: &CommandError) -> ApiError {
         CommandError::NoKeys | CommandError::Removed | CommandError::NoAdmin => {
             Problem::NOT_PERMITTED
         }
+        CommandError::OtherKit => Problem::KIT_OTHER,
         CommandError::Event { .. } | CommandError::TooManyBlocks { .. } => Problem::TOO_LARGE,
         _ => Problem::PRECONDITION,
     };
-    ApiError::from_error(problem, error)
+    let told = ApiError::from_error(problem, error);
+    match error {
+        CommandError::Removed => told.hint("rhizome status"),
+        _ => told,
+    }
 }
 
 /// Text or JSON that is not what it should be.

@@ -5,7 +5,7 @@
 
 use crate::clock;
 use crate::identity::Identity;
-use crate::methods::facts::{Facts, Member};
+use crate::methods::facts::{Facts, Member, Removed};
 use crate::methods::{identity, pins, process, walk};
 use crate::pod::Pod;
 use rhizome_api::status::{
@@ -14,7 +14,7 @@ use rhizome_api::status::{
 use rhizome_api::{ApiError, Problem};
 use rhizome_identity::{DeviceId, IdentityId};
 use rhizome_log::Seen;
-use rhizome_replica::Alarm;
+use rhizome_replica::{Alarm, RevokeReason};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -57,7 +57,7 @@ pub async fn status(pod: &Pod) -> Result<StatusAnswer, ApiError> {
     answer.order = order(&facts, pod.inner.started_ms, answer.now_ms);
     answer.storage = storage(&identity, &facts, answer.storage.free_bytes)?;
     answer.durability = durability(identity.id(), &facts);
-    answer.snapshot = crate::snapshot::list(pod).await?.snapshots.into_iter().next();
+    answer.snapshot = crate::snapshot::list(pod).await?.snapshots.pop();
     answer.state = state(&identity, &facts, &answer);
     Ok(answer)
 }
@@ -211,6 +211,7 @@ static PINNED: Mutex<BTreeMap<IdentityId, (Seen, u64)>> = Mutex::new(BTreeMap::n
 fn durability(identity: IdentityId, facts: &Facts) -> DurabilitySummary {
     let mut summary = DurabilitySummary::default();
     for log in &facts.status.logs {
+        summary.aside += log.aside;
         summary.committed += log.effective;
         let open = log.held.saturating_sub(log.effective);
         let placed = log.placed.saturating_sub(log.effective);
@@ -239,6 +240,9 @@ fn durability(identity: IdentityId, facts: &Facts) -> DurabilitySummary {
 
 /// The state by the closed list, the most urgent first.
 fn state(identity: &Identity, facts: &Facts, answer: &StatusAnswer) -> State {
+    if let Some(removed) = &facts.removed {
+        return left(facts, removed);
+    }
     if facts.locked {
         return State {
             is: StateWord::Locked,
@@ -249,6 +253,20 @@ fn state(identity: &Identity, facts: &Facts, answer: &StatusAnswer) -> State {
     }
     let trouble = trouble(identity, answer.storage.free_bytes);
     trouble.unwrap_or_else(|| travelling(facts, answer))
+}
+
+/// This device does not belong any more. What it shows is what it had.
+fn left(facts: &Facts, removed: &Removed) -> State {
+    let why = match removed.reason {
+        RevokeReason::Lost => "lost",
+        RevokeReason::Retired => "retired",
+        RevokeReason::Compromised => "compromised",
+    };
+    let by = removed.by.map_or_else(|| "the recovery kit".to_owned(), |by| facts.name(&by));
+    let reason = format!("this device was removed from the identity as {why}, by {by}");
+    let mut state = attention(reason, "rhizome data export, and link it as a new device");
+    state.since_ms = Some(removed.at_ms);
+    state
 }
 
 fn trouble(identity: &Identity, free_bytes: Option<u64>) -> Option<State> {

@@ -12,6 +12,7 @@ use rhizome_api::{
     StreamLine, path_of, socket_path,
 };
 use rhizome_pod::{PodOptions, run};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -25,13 +26,26 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 pub struct TestPod {
     /// Its folder.
     pub dir: TempDir,
+    listen: Option<SocketAddr>,
+    host: bool,
     running: Option<JoinHandle<Result<(), ApiError>>>,
 }
 
 impl TestPod {
     /// Starts a pod without an identity.
     pub async fn empty() -> Self {
-        let mut pod = Self { dir: tempfile::tempdir().unwrap(), running: None };
+        let dir = tempfile::tempdir().unwrap();
+        let mut pod = Self { dir, listen: None, host: false, running: None };
+        pod.start().await;
+        pod
+    }
+
+    /// Starts a pod without an identity that others reach where it was before a restart.
+    pub async fn reachable(host: bool) -> Self {
+        // Whoever asks next for a free port is not given this one so soon.
+        let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut pod = Self { dir, listen: Some(free), host, running: None };
         pod.start().await;
         pod
     }
@@ -53,9 +67,10 @@ impl TestPod {
         let answers = async {
             while self.ask("pod.ping", "{}").await.is_none() {
                 if self.running.as_ref().is_none_or(JoinHandle::is_finished) {
-                    let dir = self.dir.path().to_owned();
-                    self.running =
-                        Some(tokio::spawn(run(PodOptions { dir, ..Default::default() })));
+                    let (dir, listen) = (self.dir.path().to_owned(), self.listen);
+                    let host = self.host;
+                    let options = PodOptions { dir, listen, host, ..PodOptions::default() };
+                    self.running = Some(tokio::spawn(run(options)));
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -7,3 +7,4 @@ mod client;
 mod data;
 mod imports;
 mod process;
+mod removal;
