@@ -85,6 +85,11 @@ impl Session {
         seq_of(&self.theirs, log)
     }
 
+    /// Everything the peer holds, as far as it said.
+    pub fn announced(&self) -> impl Iterator<Item = (&LogId, &u64)> {
+        self.theirs.iter()
+    }
+
     /// Notes our heads; returns those the peer does not already know about by holding them itself.
     fn announce(&mut self, heads: &[(LogId, u64)]) -> Vec<(LogId, u64)> {
         heads

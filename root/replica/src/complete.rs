@@ -48,6 +48,7 @@ impl Replica {
         }
         self.tell_peers(access, &news.moved, before, news.control, effects)?;
         self.tell_kept(access, &news.kept, effects)?;
+        self.settle_doubt(access);
         self.recent.clear();
         Ok(())
     }

@@ -11,6 +11,7 @@ mod base;
 mod command;
 mod complete;
 mod control;
+mod doubt;
 #[cfg(test)]
 mod fixture;
 mod found;

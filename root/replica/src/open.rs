@@ -7,6 +7,7 @@
 use crate::access::{Access, ReplicaError};
 use crate::base::Base;
 use crate::complete::News;
+use crate::doubt::Doubt;
 use crate::input::Effect;
 use crate::keys::ReplicaKeys;
 use crate::pins::Manifest;
@@ -92,7 +93,8 @@ impl Replica {
             fresh: Vec::new(),
             vouched: BTreeMap::new(),
             vouched_at: None,
-            cut: BTreeSet::new(),
+            cut: BTreeMap::new(),
+            doubt: Doubt::open(access)?,
             clock: Clock::default(),
             wanted: BTreeSet::new(),
             fetching: BTreeMap::new(),
@@ -301,7 +303,7 @@ impl Replica {
         self.deliver(access, &mut effects)?;
         if at_end {
             let me = self.device();
-            let ours = replay.tail.keys().filter(|log| log.author == me).map(|log| log.tag);
+            let ours = replay.tail.keys().filter(|log| log.author == me).map(|log| (log.tag, 0));
             self.cut.extend(ours);
             self.order.chain = Chain::from(self.order.end);
             self.control_changed(&mut effects);
@@ -314,9 +316,7 @@ impl Replica {
     /// goes on, so that no place is signed twice.
     pub fn start_new_incarnations(&mut self) {
         let me = self.device();
-        let tags = self.logs.keys().filter(|log| log.author == me).map(|log| log.tag);
-        let tags: Vec<_> = tags.collect();
-        self.cut.extend(tags);
+        self.cut.extend(self.logs.keys().filter(|log| log.author == me).map(|log| (log.tag, 0)));
     }
 }
 

@@ -18,14 +18,15 @@ impl Replica {
     /// Places what is staged or held and not placed yet, if this replica orders.
     pub(crate) fn place_staged(&mut self, effects: &mut Vec<Effect>) {
         match self.order.role {
-            Role::Sequencer => self.place_alone(),
+            Role::Sequencer if self.doubt.is_none() => self.place_alone(),
             Role::Voter { leading: true } => {
                 let bodies = self.unplaced();
                 if !bodies.is_empty() {
                     effects.push(Effect::Order(OrderCommand::Propose(bodies)));
                 }
             }
-            Role::Voter { leading: false } | Role::Follower => {}
+            // One voter that may have forgotten what it placed would place something else there.
+            Role::Sequencer | Role::Voter { leading: false } | Role::Follower => {}
         }
     }
 

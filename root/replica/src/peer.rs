@@ -202,7 +202,9 @@ impl Replica {
         self.heads_moved(access, device, heads, effects)?;
         self.session_step(access, device, SessionInput::OursMoved(ours), effects)?;
         self.want_again(device, effects);
-        self.offer_pins(access, device, effects)
+        self.offer_pins(access, device, effects)?;
+        self.settle_doubt(access);
+        Ok(())
     }
 
     /// Two ends of the order at one index must carry one hash.
@@ -270,7 +272,8 @@ impl Replica {
             // A peer holds more of our own log than we do: this disk was restored or cut. What was
             // signed is never signed again.
             if *seq > self.held(log) {
-                self.cut.insert(log.tag);
+                let next = self.cut.entry(log.tag).or_default();
+                *next = (*next).max(log.incarnation.saturating_add(1));
             }
         }
         self.session_step(access, device, SessionInput::TheirsMoved(heads), effects)
@@ -364,7 +367,8 @@ impl Replica {
         }
     }
 
-    /// Acknowledges sets of blocks to every peer.
+    /// Acknowledges sets of blocks to every device of the identity that is connected; a stranger who
+    /// waits to be known is not told what is kept.
     pub(crate) fn tell_kept(
         &mut self,
         access: &mut Access<'_, '_>,
@@ -374,8 +378,9 @@ impl Replica {
         if kept.is_empty() {
             return Ok(());
         }
-        let devices: Vec<DeviceId> = self.peers.keys().copied().collect();
-        for device in devices {
+        let state = self.control.state();
+        let live = self.peers.keys().copied().filter(|device| state.is_live(device));
+        for device in live.collect::<Vec<DeviceId>>() {
             effects.push(Effect::Send(device, Message::Kept { pins: kept.to_vec() }));
             self.offer_pins(access, device, effects)?;
         }

@@ -38,6 +38,8 @@ pub mod space {
     pub const RAFT: u8 = 0x0c;
     /// What the author of a log knew where a checkpoint stands for its events.
     pub const FLOOR: u8 = 0x0d;
+    /// Devices known from elsewhere while the disk may have forgotten something.
+    pub const DOUBT: u8 = 0x0e;
 }
 
 /// A row is not what we wrote: the index is damaged and must be rebuilt.

@@ -95,8 +95,10 @@ pub struct Replica {
     pub(crate) vouched: BTreeMap<LogId, u64>,
     /// The control head for which `vouched` holds; `None` while no device is removed.
     pub(crate) vouched_at: Option<Cid>,
-    /// Apps whose log of this device must go on in a new incarnation.
-    pub(crate) cut: BTreeSet<LogTag>,
+    /// Apps whose log of this device must go on in a new incarnation, and the lowest one.
+    pub(crate) cut: BTreeMap<LogTag, u32>,
+    /// What the disk may have forgotten is not clear yet.
+    pub(crate) doubt: Option<crate::doubt::Doubt>,
     /// The greatest clock this device has stamped or accepted.
     pub(crate) clock: Clock,
     /// Blocks that the layer above waits for.
@@ -127,7 +129,10 @@ impl Replica {
         );
         let mut effects = Vec::new();
         match input {
-            Input::Opened => self.control_changed(&mut effects),
+            Input::Opened => {
+                self.settle_doubt(access);
+                self.control_changed(&mut effects);
+            }
             Input::Write(write) => self.write(tick, access, write, &mut effects)?,
             Input::Command(ticket, command) => {
                 self.command(tick, ticket, command, &mut effects);

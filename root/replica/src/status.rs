@@ -6,6 +6,7 @@ use crate::state::{Replica, Role};
 use rhizome_cluster::EntryBody;
 use rhizome_identity::DeviceId;
 use rhizome_log::{LogId, Seen};
+use std::collections::BTreeSet;
 
 /// One log.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,6 +59,8 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Control records without a place in the order.
     pub control_waiting: u64,
+    /// Devices to be met before this one trusts its disk again.
+    pub doubted: BTreeSet<DeviceId>,
 }
 
 impl Replica {
@@ -80,6 +83,7 @@ impl Replica {
             logs: self.logs.keys().map(|log| self.log_status(log)).collect(),
             peers: peers.collect(),
             control_waiting: control.state().height() - control.committed_state().height(),
+            doubted: self.doubted(),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{Alarm, Effect, Input, PinPurpose, PinSet, Ticket};
 use rhizome_block::Block;
 use rhizome_cluster::{EntryBody, Sequencer};
 use rhizome_identity::DeviceKind::{CloudPeer, Desktop, Laptop, Phone};
+use std::collections::BTreeSet;
 use world::World;
 
 #[test]
@@ -134,6 +135,92 @@ fn an_unsigned_tail_is_cut_and_the_author_goes_on_in_a_new_incarnation() {
         status.logs.iter().map(|log| (log.log.incarnation, log.held)).collect();
     assert_eq!(incarnations, [(0, 1), (1, 1)]);
     assert_eq!(world.effective(0), ["kept", "again"]);
+}
+
+/// A laptop that orders, with a phone that holds all of it, and which forgot its last write.
+fn forgetful() -> (World, usize) {
+    let mut world = World::new(Laptop);
+    let phone = world.link(0, Phone);
+    world.connect(0, phone);
+    for body in [b"one", b"two", b"six"] {
+        world.write(0, "notes", body);
+    }
+    world.settle();
+    world.disconnect(0, phone);
+    // Header, body, signature, entry and certificate: a cut that nobody can see.
+    world.cut_blocks(0, 5);
+    (world, phone)
+}
+
+fn alarms(world: &World) -> usize {
+    let is_alarm = |effect: &&Effect| matches!(effect, Effect::Alarm(_));
+    world.nodes.iter().map(|node| node.log.iter().filter(is_alarm).count()).sum()
+}
+
+#[test]
+fn a_device_in_doubt_signs_no_number_and_no_place_twice() {
+    let (mut world, phone) = forgetful();
+    world.reopen_in_doubt(0, &[]);
+    let met = world.nodes[phone].replica.device();
+    assert_eq!(world.nodes[0].replica.doubted(), BTreeSet::from([met]));
+    world.write(0, "notes", b"ten");
+    assert_eq!(world.effective(0), ["one", "two"], "nothing is placed that was placed before");
+    assert_eq!(world.pending_bodies(0), ["ten"], "a write waits for nobody");
+    world.connect(0, phone);
+    world.settle();
+    assert_eq!(world.nodes[0].replica.doubted(), BTreeSet::new());
+    assert_eq!(world.effective(0), ["one", "two", "six", "ten"]);
+    assert_eq!(world.effective(phone), world.effective(0));
+    assert_eq!(alarms(&world), 0);
+}
+
+#[test]
+fn without_doubt_the_same_device_is_caught_telling_another_story() {
+    let (mut world, phone) = forgetful();
+    world.reopen(0, false);
+    world.write(0, "notes", b"ten");
+    world.connect(0, phone);
+    world.settle();
+    assert_ne!(world.effective(phone), world.effective(0));
+    assert!(alarms(&world) > 0);
+}
+
+#[test]
+fn doubt_outlives_a_restart_and_ends_with_nobody_left_to_ask() {
+    let (mut world, phone) = forgetful();
+    world.reopen_in_doubt(0, &[]);
+    world.reopen(0, true);
+    world.step(0, Input::Opened);
+    assert_eq!(world.nodes[0].replica.doubted().len(), 1);
+    let device = world.nodes[phone].replica.device();
+    world.command(0, Command::Revoke { device, reason: RevokeReason::Lost });
+    world.write(0, "notes", b"ten");
+    assert_eq!(world.nodes[0].replica.doubted(), BTreeSet::new());
+    assert_eq!(world.effective(0), ["one", "two", "ten"]);
+
+    let mut alone = World::new(Laptop);
+    alone.write(0, "notes", b"one");
+    alone.reopen_in_doubt(0, &[]);
+    alone.write(0, "notes", b"two");
+    assert_eq!(alone.effective(0), ["one", "two"]);
+}
+
+#[test]
+fn a_device_whose_admission_was_forgotten_is_asked_as_well() {
+    let (mut world, phone) = forgetful();
+    let device = world.nodes[phone].replica.device();
+    let all = world.fork(0);
+    // The records that admit the phone are gone; its address is known from elsewhere.
+    world.cut_blocks(0, all.count());
+    world.reopen_in_doubt(0, &[device]);
+    assert!(!world.nodes[0].replica.control().state().is_live(&device));
+    world.write(0, "notes", b"ten");
+    assert_eq!(world.effective(0), [""; 0]);
+    world.connect(0, phone);
+    world.settle();
+    assert_eq!(world.effective(0), ["one", "two", "six", "ten"]);
+    assert_eq!(world.effective(phone), world.effective(0));
+    assert_eq!(alarms(&world), 0);
 }
 
 #[test]

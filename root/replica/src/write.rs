@@ -31,7 +31,7 @@ impl Replica {
             return Ok(());
         }
         let tag = self.keys.log_tag(&write.app);
-        let log = self.own_log(tag);
+        let log = self.own_log(&tick.entropy, tag);
         let first = self.held(&log) == 0;
         let hlc = self.stamp(tick.now_ms);
         let deps = self.changed_heads(access, &log)?;
@@ -90,16 +90,19 @@ impl Replica {
     }
 
     /// This device's log of an app: the newest incarnation, or a new one after a cut.
-    fn own_log(&mut self, tag: LogTag) -> LogId {
+    fn own_log(&mut self, entropy: &[u8; 32], tag: LogTag) -> LogId {
         let author = self.device();
         let newest = self
             .tags
             .get(&tag)
             .and_then(|logs| logs.iter().rfind(|log| log.author == author))
             .map(|log| log.incarnation);
-        let cut = self.cut.remove(&tag);
-        let incarnation = newest.map_or(0, |newest| newest + u32::from(cut));
-        LogId { author, tag, incarnation }
+        let doubtful = self.doubtful_incarnation(entropy, tag, newest);
+        let incarnation = match (self.cut.remove(&tag), newest) {
+            (Some(lowest), _) => lowest.max(newest.map_or(0, |newest| newest + 1)),
+            (None, newest) => newest.unwrap_or(0),
+        };
+        LogId { author, tag, incarnation: incarnation.max(doubtful.unwrap_or(0)) }
     }
 
     /// The next hybrid clock of this device.

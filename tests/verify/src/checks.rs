@@ -77,7 +77,22 @@ fn it(root: &Path, long: bool) -> Outcome {
     let tests = ["--test", "it", "--test", "commands"];
     let build = ["build", "--locked", "--quiet", "--workspace", "--bin", "rhizome"];
     let test = ["test", "--locked", "--quiet", "--no-fail-fast", "--workspace"];
-    all(&[Step::cargo(&build).with(&tests), Step::cargo(&test).with(&tests)], root, long)
+    // Each starts processes of its own: two at a time keep a small machine busy and not swamped.
+    let test = Step::cargo(&test).with(&tests).with(&["--", "--test-threads=2"]);
+    let mut steps = vec![Step::cargo(&build).with(&tests), test];
+    if long {
+        steps.extend(without_sealing());
+    }
+    all(&steps, root, long)
+}
+
+/// The control of the canary test: without sealing the same search must hit. In a folder of its own,
+/// so that nothing built like that is ever taken for the program.
+fn without_sealing() -> [Step; 2] {
+    let test = ["test", "--locked", "--quiet", "--features", "unsealed"];
+    let unsealed = Step::cargo(&test).with(&["--target-dir", "target/unsealed"]);
+    let sealing = unsealed.clone().with(&["-p", "rhizome-seal"]);
+    [sealing, unsealed.with(&["-p", "rhizome-it", "--test", "it", "canary_control"])]
 }
 
 fn docs(root: &Path, long: bool) -> Outcome {

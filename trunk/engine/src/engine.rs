@@ -2,7 +2,7 @@
 
 use crate::journal::{Journal, JournalError};
 use rhizome_doc::{Change, DocumentError, Documents};
-use rhizome_identity::Genesis;
+use rhizome_identity::{DeviceId, Genesis};
 use rhizome_log::{Batch, Delivery, Index, IndexError, Overlay, Place, ReadError};
 use rhizome_replica::{Access, Effect, Input, Replica, ReplicaError, ReplicaKeys, Tick, space};
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +83,19 @@ impl Engine {
     /// After bytes of the journal were lost or cut: no log of this device goes on where it was.
     pub fn start_new_incarnations(&mut self) {
         self.replica.start_new_incarnations();
+    }
+
+    /// After a journal was read whose end nobody can vouch for: what this device signed is not
+    /// taken for granted until the others were heard, of whom `known` are known from elsewhere.
+    pub fn doubt(
+        &mut self,
+        index: &dyn Index,
+        known: BTreeSet<DeviceId>,
+    ) -> Result<(), IndexError> {
+        let mut overlay = Overlay::new(index);
+        let mut access = Access { index: &mut overlay, blocks: &NoBlocks };
+        self.replica.doubt(&mut access, known);
+        index.write(overlay.into_batch())
     }
 
     /// Does `work` as one batch. `tick` gives each step its time and randomness. After an error

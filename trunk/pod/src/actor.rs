@@ -16,6 +16,7 @@ use rhizome_replica::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Most asks that wait for the actor: beyond, callers wait, so a flood costs them and not memory.
@@ -83,6 +84,13 @@ pub enum Ask {
     Close,
 }
 
+/// The newest connection to a device.
+struct Line {
+    connection: u64,
+    /// What is said goes here, until it is hung up.
+    sender: Option<mpsc::Sender<Message>>,
+}
+
 /// What an actor tells the pod.
 #[derive(Debug)]
 pub enum Notice {
@@ -92,8 +100,8 @@ pub enum Notice {
     Order(OrderCommand),
     /// Tell the person.
     Alarm(Alarm),
-    /// A connection must be closed.
-    Close(DeviceId, CloseReason),
+    /// This connection to a device must be closed.
+    Close(DeviceId, u64, CloseReason),
 }
 
 /// Everything an actor needs to run.
@@ -118,7 +126,7 @@ struct Actor {
     index: Arc<dyn Index>,
     journal: Segments,
     reopen: Reopen,
-    peers: BTreeMap<DeviceId, (u64, mpsc::Sender<Message>)>,
+    peers: BTreeMap<DeviceId, Line>,
     tickets: u64,
     writes: BTreeMap<Ticket, Reply<WriteDone>>,
     commands: BTreeMap<Ticket, Reply<Outcome>>,
@@ -209,8 +217,8 @@ impl Actor {
         let _ = self.fail(&error);
         self.engine = (self.reopen)(&*self.index)?;
         self.engine.start_new_incarnations();
-        for (device, _) in std::mem::take(&mut self.peers) {
-            self.notify(Notice::Close(device, CloseReason::Misbehaved));
+        for (device, line) in std::mem::take(&mut self.peers) {
+            self.notify(Notice::Close(device, line.connection, CloseReason::Misbehaved));
         }
         Ok(())
     }
@@ -294,12 +302,17 @@ impl Actor {
                 Some(Input::Want(cids))
             }
             Ask::PeerUp { device, connection, sender } => {
-                self.peers.insert(device, (connection, sender));
+                // News of connections may overtake each other; the newer one counts.
+                if self.peers.get(&device).is_some_and(|line| line.connection > connection) {
+                    return None;
+                }
+                self.peers.insert(device, Line { connection, sender: Some(sender) });
                 Some(Input::PeerUp(device))
             }
             Ask::PeerSaid { device, connection, message } => {
                 let said = Input::PeerSaid(device, *message);
-                self.is_current(&device, connection).then_some(said)
+                let line = self.peers.get(&device).filter(|line| line.sender.is_some());
+                line.is_some_and(|line| line.connection == connection).then_some(said)
             }
             Ask::PeerDown { device, connection } => {
                 self.is_current(&device, connection).then(|| {
@@ -314,7 +327,7 @@ impl Actor {
     }
 
     fn is_current(&self, device: &DeviceId, connection: u64) -> bool {
-        self.peers.get(device).is_some_and(|(current, _)| *current == connection)
+        self.peers.get(device).is_some_and(|line| line.connection == connection)
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -343,8 +356,7 @@ impl Actor {
                 Effect::Send(device, message) => self.send(device, message),
                 Effect::Arrived(cids) => self.arrived(&cids),
                 Effect::Close(device, reason) => {
-                    self.peers.remove(&device);
-                    self.notify(Notice::Close(device, reason));
+                    self.hang_up(device, reason);
                 }
                 Effect::Order(command) => self.notify(Notice::Order(command)),
                 Effect::Alarm(alarm) => self.notify(Notice::Alarm(alarm)),
@@ -365,11 +377,24 @@ impl Actor {
     /// Hands a message to a connection. One whose queue is full does not take part any more: it is
     /// closed, and says hello again when it can keep up.
     fn send(&mut self, device: DeviceId, message: Message) {
-        let Some((_, sender)) = self.peers.get(&device) else { return };
-        if sender.try_send(message).is_err() {
-            tracing::debug!(peer = %device.short(), "connection cannot keep up");
-            self.peers.remove(&device);
-            self.notify(Notice::Close(device, CloseReason::Misbehaved));
+        let line = self.peers.get(&device);
+        let Some(sender) = line.and_then(|line| line.sender.as_ref()) else { return };
+        match sender.try_send(message) {
+            // One that has just ended says so itself.
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                tracing::debug!(peer = %device.short(), "connection cannot keep up");
+                self.hang_up(device, CloseReason::Misbehaved);
+            }
+        }
+    }
+
+    /// Neither says nor hears anything more over a connection. The replica is told when it is gone.
+    fn hang_up(&mut self, device: DeviceId, reason: CloseReason) {
+        if let Some(line) = self.peers.get_mut(&device) {
+            line.sender = None;
+            let connection = line.connection;
+            self.notify(Notice::Close(device, connection, reason));
         }
     }
 

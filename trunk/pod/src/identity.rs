@@ -15,7 +15,7 @@ use rhizome_store::{
     BufferedIndex, FolderError, Mark, OpenError, PrefixIndex, Report, SegmentsConfig, SledConfig,
     SledIndex, Store, StoreFolder,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc};
@@ -111,9 +111,12 @@ impl Identity {
 pub type SharedIndex = Arc<dyn Index>;
 
 /// Opens an identity and starts its actor.
+///
+/// `whole` is how far the segments were seen to be whole, when the index is made anew on purpose.
 pub fn open(
     home: IdentityHome,
     shared: Option<&SharedIndex>,
+    whole: Option<Mark>,
 ) -> Result<(Arc<Identity>, mpsc::UnboundedReceiver<Notice>), OpenIdentityError> {
     let genesis = home.genesis()?;
     let identity = genesis.identity_id();
@@ -133,6 +136,11 @@ pub fn open(
     let (journal, report) = fold(&folder, &*index, &mut engine, since, &fence)?;
     if report.torn.is_some() || report.damages_count > 0 {
         engine.start_new_incarnations();
+    }
+    let vouched = since.is_some() || whole.is_some_and(|whole| journal.store().end() >= whole);
+    if report.damages_count > 0 || (!vouched && report.sections > 0) {
+        tracing::warn!("this disk may have forgotten something: asking the other devices");
+        engine.doubt(&*index, known_devices(&home))?;
     }
     let home_again = home.clone();
     let reopen: actor::Reopen = Box::new(move |index| {
@@ -157,6 +165,12 @@ pub fn open(
         folder,
     };
     Ok((Arc::new(open), notices))
+}
+
+/// Devices whose address somebody told: the records that admit them may be what was forgotten.
+fn known_devices(home: &IdentityHome) -> BTreeSet<DeviceId> {
+    let meta = home.meta().unwrap_or_default();
+    meta.addresses.keys().filter_map(|id| id.parse().ok()).collect()
 }
 
 fn own_index(folder: &StoreFolder) -> Result<Arc<dyn Index>, IndexError> {

@@ -6,7 +6,7 @@
 use crate::home::IdentityHome;
 use crate::pod::Pod;
 use rhizome_identity::DeviceId;
-use rhizome_net::{Found, Lan};
+use rhizome_net::{Announcement, Found, Lan};
 use std::collections::BTreeMap;
 
 /// Characters of a hint; enough that two identities never share one.
@@ -26,29 +26,42 @@ pub fn start(pod: &Pod) {
 }
 
 async fn run(pod: Pod, lan: Lan) {
-    let mut announcements = Vec::new();
-    let mut ours = BTreeMap::new();
-    for identity in pod.identities() {
-        let Some(hint) = hint(&identity).await else { continue };
-        let announced = format!("{hint}-{}", identity.handle.device);
-        match lan.announce(&announced, pod.listening().port()) {
-            Ok(announcement) => announcements.push(announcement),
-            Err(error) => tracing::info!(%error, "cannot announce on this network"),
-        }
-        ours.insert(hint, identity.home.clone());
-    }
     let Ok(mut sightings) = lan.browse() else { return };
+    let mut announced = BTreeMap::new();
     loop {
+        announce(&pod, &lan, &mut announced).await;
         tokio::select! {
             found = sightings.next() => match found {
-                Some(found) => note(&pod, &ours, &found),
+                Some(found) => note(&pod, &announced, &found),
                 None => return,
             },
+            () = pod.inner.identities_moved.notified() => {}
             () = pod.asked_to_stop() => break,
         }
     }
-    drop(announcements);
+    drop(announced);
     lan.stop().await;
+}
+
+/// Identities by what their devices recognise each other by, each announced.
+type Announced = BTreeMap<String, (IdentityHome, Announcement)>;
+
+/// Announces the identities that are not announced yet; one that was just joined tells its secret
+/// only once its first records are here.
+async fn announce(pod: &Pod, lan: &Lan, announced: &mut Announced) {
+    for identity in pod.identities() {
+        let Some(hint) = hint(&identity).await else { continue };
+        if announced.contains_key(&hint) {
+            continue;
+        }
+        let text = format!("{hint}-{}", identity.handle.device);
+        match lan.announce(&text, pod.listening().port()) {
+            Ok(announcement) => {
+                announced.insert(hint, (identity.home.clone(), announcement));
+            }
+            Err(error) => tracing::info!(%error, "cannot announce on this network"),
+        }
+    }
 }
 
 /// What devices of an identity recognise each other by on a network.
@@ -62,9 +75,9 @@ async fn hint(identity: &crate::identity::Identity) -> Option<String> {
 }
 
 /// Notes where a device of ours was seen. Whoever answers there must still prove its key.
-fn note(pod: &Pod, ours: &BTreeMap<String, IdentityHome>, found: &Found) {
+fn note(pod: &Pod, announced: &Announced, found: &Found) {
     let Some((hint, device)) = found.hint.split_once('-') else { return };
-    let Some(home) = ours.get(hint) else { return };
+    let Some((home, _)) = announced.get(hint) else { return };
     if device.parse::<DeviceId>().is_err() {
         return;
     }

@@ -10,6 +10,7 @@ mod actor;
 mod adopt;
 mod clock;
 mod conversation;
+mod dial;
 mod exporter;
 #[cfg(test)]
 mod fixture;

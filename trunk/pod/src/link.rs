@@ -21,7 +21,7 @@ use rhizome_identity::link::{
 };
 use rhizome_identity::{Acceptance, ControlRecord, DeviceId, DeviceKeys, Genesis};
 use rhizome_net::{Expect, FrameSender, Incoming, Link, PeerAddress};
-use rhizome_replica::Command;
+use rhizome_replica::{Command, Replica};
 use serde_bytes::ByteBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -256,6 +256,7 @@ impl Admitting {
                     DeskInput::Cancel => AdmitterInput::Declined,
                 },
                 () = until(self.machine.deadline()) => AdmitterInput::DeadlinePassed,
+                news = news_of(&self.identity, self.machine.admitted_device()) => news,
                 // A code that nobody looks at any more is burned; an admission goes on.
                 () = self.events.closed(), if watched => {
                     watched = false;
@@ -345,6 +346,23 @@ impl Admitting {
             let _ = self.events.send(LinkEvent::Linked { device }).await;
             self.identity.wake.notify_one();
         }
+    }
+}
+
+/// What becomes of an admitted device, heard by any other way than linking: what it says last may
+/// get lost with a process, and nobody says it again.
+async fn news_of(identity: &Identity, admitted: Option<DeviceId>) -> AdmitterInput {
+    let Some(device) = admitted else { return std::future::pending().await };
+    let is_live = move |replica: &Replica| replica.control().state().is_live(&device);
+    let is_here = move |replica: &Replica| {
+        replica.status().peers.iter().any(|peer| peer.device == device && peer.greeted)
+    };
+    let heard = identity.handle.until(move |replica| is_here(replica) || !is_live(replica)).await;
+    match (heard, identity.handle.look(move |replica, _| is_live(replica)).await) {
+        (Ok(()), Ok(true)) => AdmitterInput::Heard,
+        (Ok(()), Ok(false)) => AdmitterInput::Removed,
+        // The identity is closing; linking goes on when it is opened again.
+        _ => std::future::pending().await,
     }
 }
 

@@ -1,22 +1,22 @@
-//! Links to the other devices of an identity: dialling, answering, reading and writing frames.
+//! Links to the other devices of an identity: answering, reading and writing frames.
 //!
 //! Which device is welcome is the replica's decision; here bytes move. Per device the newest
-//! connection counts. Hosted identities are never dialled for: their devices come to us.
+//! connection counts. Nothing is noted of whoever does not belong to the identity. Dialling is
+//! [`crate::dial`]'s.
 
 use crate::actor::Notice;
 use crate::clock;
 use crate::conversation::Addresses;
-use crate::home::{addresses_of, server_name};
 use crate::identity::Identity;
 use crate::pod::{HOST_NAME, LINK_NAME, Pod, RECOVER_NAME};
 use rhizome_block::{decode, encode};
 use rhizome_identity::DeviceId;
-use rhizome_net::{Expect, FrameReceiver, FrameSender, Incoming, Link, PeerAddress};
-use rhizome_replica::{CloseReason, Message};
+use rhizome_net::{FrameReceiver, FrameSender, Incoming, Link, PeerAddress};
+use rhizome_replica::{CloseReason, Message, Replica};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Kind of the stream that carries the session's messages.
@@ -31,15 +31,6 @@ const OUTBOX_MAX: usize = 8192;
 
 /// Most frames put into one write.
 const FRAMES_AT_ONCE: usize = 64;
-
-/// Bounds of the pause between two tries to reach a device: soon after a network comes back, and
-/// seldom enough for a device that is gone for days.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(20);
-
-/// How long a device that was removed waits before it asks others again: a removal is undone only
-/// where two were written at once.
-const REMOVED_PAUSE: Duration = Duration::from_secs(600);
 
 /// How long a removed device is given to read why.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -92,18 +83,21 @@ pub fn attend(pod: Pod, identity: Arc<Identity>, mut notices: mpsc::UnboundedRec
             match notice {
                 Notice::ControlChanged => {
                     hearing.wake.notify_one();
+                    hearing_pod.inner.identities_moved.notify_one();
                     tell_all(&hearing_pod, &hearing);
                 }
                 Notice::Order(command) => {
                     crate::order::command(&hearing_pod, &hearing, command).await;
                 }
                 Notice::Alarm(alarm) => hearing.raise(alarm),
-                Notice::Close(device, reason) => close(&hearing, &device, reason),
+                Notice::Close(device, connection, reason) => {
+                    close(&hearing, &device, connection, reason);
+                }
             }
         }
     });
     if !identity.hosted {
-        tokio::spawn(dial_all(pod, identity));
+        tokio::spawn(crate::dial::keep_connected(pod, identity));
     }
 }
 
@@ -116,8 +110,12 @@ fn tell_all(pod: &Pod, identity: &Arc<Identity>) {
 }
 
 /// Closes a link. From here on nothing is heard over it; whoever was removed still hears why.
-fn close(identity: &Identity, device: &DeviceId, reason: CloseReason) {
-    let closed = identity.links().remove(device);
+fn close(identity: &Identity, device: &DeviceId, connection: u64, reason: CloseReason) {
+    let closed = {
+        let mut links = identity.links();
+        let is_it = links.get(device).is_some_and(|(current, _)| *current == connection);
+        is_it.then(|| links.remove(device)).flatten()
+    };
     if let Some((_, link)) = closed {
         tracing::info!(peer = %device.short(), ?reason, "closing a link");
         match reason {
@@ -155,120 +153,15 @@ impl Standing {
     }
 }
 
-async fn is_live(identity: &Identity, device: DeviceId) -> bool {
-    let look = identity.handle.look(move |replica, _| replica.control().state().is_live(&device));
-    look.await.unwrap_or(false)
-}
-
-/// Whether a device was removed, as far as is known here.
-async fn was_removed(identity: &Identity, device: DeviceId) -> bool {
-    let look = identity.handle.look(move |replica, _| {
-        replica.control().state().device(&device).is_some_and(|one| !one.is_live())
-    });
-    look.await.unwrap_or(false)
-}
-
-/// When a device may be tried again.
-struct Pause {
-    until: Instant,
-    length: Duration,
-}
-
-/// Keeps every device whose address is known connected.
-async fn dial_all(pod: Pod, identity: Arc<Identity>) {
-    let mut pauses: BTreeMap<DeviceId, Pause> = BTreeMap::new();
-    let mut heard_removed = None;
-    loop {
-        if identity.handle.ask.is_closed() || pod.inner.endpoint_closed() {
-            return;
-        }
-        let removed = was_removed(&identity, identity.handle.device).await;
-        if removed && heard_removed.is_some_and(|at: Instant| at.elapsed() < REMOVED_PAUSE) {
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE_MAX) => {}
-                () = identity.wake.notified() => {}
-            }
-            continue;
-        }
-        heard_removed = removed.then(Instant::now);
-        let missing = missing(&identity).await;
-        let mut next = PAUSE_MAX;
-        for device in missing {
-            let now = Instant::now();
-            let pause = pauses.entry(device).or_insert(Pause { until: now, length: PAUSE_MIN });
-            if pause.until > now {
-                next = next.min(pause.until - now);
-                continue;
-            }
-            if dial(&pod, &identity, device).await {
-                pauses.remove(&device);
-            } else if let Some(pause) = pauses.get_mut(&device) {
-                pause.length = (pause.length * 2).min(PAUSE_MAX);
-                pause.until = Instant::now() + jittered(pause.length);
-                next = next.min(pause.length);
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(next) => {}
-            () = identity.wake.notified() => {
-                for pause in pauses.values_mut() {
-                    pause.until = Instant::now();
-                    pause.length = PAUSE_MIN;
-                }
-            }
-        }
-    }
-}
-
-/// A pause between half and all of `length`, so that two devices do not dial in step for ever.
-fn jittered(length: Duration) -> Duration {
-    let [dice] = clock::random::<1>();
-    length / 2 + length.mul_f64(f64::from(dice) / 512.0)
-}
-
-/// Live devices that are not connected.
-async fn missing(identity: &Identity) -> Vec<DeviceId> {
-    let me = identity.handle.device;
-    let live = identity.handle.look(move |replica, _| {
-        let state = replica.control().state();
-        let live = state.devices().filter(|(id, one)| one.is_live() && *id != me);
-        live.map(|(id, _)| id).collect::<Vec<_>>()
-    });
-    let links: Vec<DeviceId> = identity.links().keys().copied().collect();
-    let live = live.await.unwrap_or_default();
-    live.into_iter().filter(|device| !links.contains(device)).collect()
-}
-
-/// Tries the known addresses of a device.
-async fn dial(pod: &Pod, identity: &Arc<Identity>, device: DeviceId) -> bool {
-    let Ok(meta) = identity.home.meta() else { return false };
-    let Ok(keys) = identity.home.keys() else { return false };
-    let name = server_name(&identity.id());
-    for address in addresses_of(&meta, &device) {
-        let Ok(address) = address.parse::<PeerAddress>() else { continue };
-        for socket in address.resolve().await.unwrap_or_default() {
-            let seed = *keys.device.signing.secret();
-            let link = pod.inner.endpoint.connect(socket, &name, seed, Expect::Key(device));
-            match link.await {
-                Ok(link) => {
-                    let serving = serve(pod.clone(), Arc::clone(identity), link, true);
-                    tokio::spawn(serving);
-                    return true;
-                }
-                Err(error) => {
-                    tracing::debug!(peer = %device.short(), %error, "cannot reach a device");
-                }
-            }
-        }
-    }
-    false
-}
-
 /// Carries the session over a link until it ends.
-async fn serve(pod: Pod, identity: Arc<Identity>, link: Link, dialled: bool) {
+pub async fn serve(pod: Pod, identity: Arc<Identity>, link: Link, dialled: bool) {
     let device = link.peer();
-    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-    let replaced = identity.links().insert(device, (connection, link.clone()));
+    let (connection, replaced) = {
+        // Numbered under the lock, so that everybody takes the same one for the newer.
+        let mut links = identity.links();
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        (connection, links.insert(device, (connection, link.clone())))
+    };
     if let Some((_, old)) = replaced {
         old.close(0, "replaced by a newer link");
     }
@@ -284,6 +177,7 @@ async fn serve(pod: Pod, identity: Arc<Identity>, link: Link, dialled: bool) {
         None => true,
     };
     let mut standing = Standing { connection, live: false };
+    let mut hearing = tokio::spawn(async {});
     while session {
         match link.accept_stream().await {
             Ok((SESSION_STREAM, sender, receiver)) if !dialled => {
@@ -295,12 +189,13 @@ async fn serve(pod: Pod, identity: Arc<Identity>, link: Link, dialled: bool) {
                     tokio::spawn(crate::order::answer(identity, device, sender, receiver));
                 }
             }
-            Ok((ADDRESS_STREAM, _, receiver)) => {
-                // A newcomer may not be known yet; its address does no harm.
-                if !was_removed(&identity, device).await {
-                    hear_addresses(&identity, device, receiver).await;
-                }
+            Ok((ADDRESS_STREAM, _, receiver)) if !identity.hosted => {
+                // What was told before counts no more; one at a time bounds what a stranger costs.
+                hearing.abort();
+                let heard = hear_addresses(Arc::clone(&identity), link.clone(), receiver);
+                hearing = tokio::spawn(heard);
             }
+            Ok((ADDRESS_STREAM, ..)) => {}
             Ok(_) => session = false,
             Err(error) => {
                 tracing::debug!(peer = %device.short(), %error, "link ended");
@@ -308,6 +203,7 @@ async fn serve(pod: Pod, identity: Arc<Identity>, link: Link, dialled: bool) {
             }
         }
     }
+    hearing.abort();
     end(&identity, device, connection).await;
 }
 
@@ -358,7 +254,7 @@ async fn read_frames(
             }
             Err(error) => {
                 tracing::warn!(peer = %device.short(), %error, "malformed message");
-                close(&identity, &device, CloseReason::Misbehaved);
+                close(&identity, &device, connection, CloseReason::Misbehaved);
                 return;
             }
         }
@@ -379,6 +275,9 @@ async fn end(identity: &Arc<Identity>, device: DeviceId, connection: u64) {
     }
     // The actor may have ended before its links did.
     let _ = identity.handle.peer_down(device, connection).await;
+    if !is_live(identity, device).await {
+        return;
+    }
     let heard = clock::now_ms();
     let noted = identity.home.change_meta(|meta| {
         meta.heard_ms.insert(device.to_string(), heard);
@@ -416,10 +315,17 @@ async fn is_trusted(identity: &Identity, device: DeviceId) -> bool {
     look.await.unwrap_or(false)
 }
 
-/// Notes where a device says it can be reached. What it says is only ever dialled, and whoever
-/// answers there must prove the device's key.
-async fn hear_addresses(identity: &Identity, device: DeviceId, mut receiver: FrameReceiver) {
+/// Whether a device belongs to the identity.
+async fn is_live(identity: &Identity, device: DeviceId) -> bool {
+    let look = identity.handle.look(move |replica, _| replica.control().state().is_live(&device));
+    look.await.unwrap_or(false)
+}
+
+/// Notes where a device says it can be reached, once it is known to belong to the identity: one
+/// that was just admitted has yet to show the record that says so.
+async fn hear_addresses(identity: Arc<Identity>, link: Link, mut receiver: FrameReceiver) {
     let Ok(Some(frame)) = receiver.receive().await else { return };
+    let device = link.peer();
     let told = match decode::<Addresses>(&frame) {
         Ok(told) => told,
         Err(error) => {
@@ -427,21 +333,30 @@ async fn hear_addresses(identity: &Identity, device: DeviceId, mut receiver: Fra
             return;
         }
     };
+    let known = move |replica: &Replica| replica.control().state().is_live(&device);
+    tokio::select! {
+        known = identity.handle.until(known) => if known.is_ok() {
+            note_addresses(&identity, device, told);
+        },
+        _ = link.closed() => {}
+    }
+}
+
+/// What a device says is only ever dialled, and whoever answers there must prove the device's key.
+fn note_addresses(identity: &Identity, device: DeviceId, told: Addresses) {
     let usable = |address: &String| address.parse::<PeerAddress>().is_ok();
     let addresses: Vec<String> =
         told.addresses.iter().filter(|one| usable(one)).take(ADDRESSES_MAX).cloned().collect();
-    if identity.hosted {
-        return;
-    }
     let me = identity.handle.device.to_string();
     let noted = identity.home.change_meta(|meta| {
         if !addresses.is_empty() {
             meta.addresses.insert(device.to_string(), addresses);
         }
         for (other, addresses) in told.others.into_iter().take(DEVICES_MAX) {
-            let fit = addresses.into_iter().filter(usable).take(ADDRESSES_MAX).collect();
+            let fit: Vec<String> =
+                addresses.into_iter().filter(usable).take(ADDRESSES_MAX).collect();
             // What a device said of itself counts more than what another says of it.
-            if other != me && other.parse::<DeviceId>().is_ok() {
+            if other != me && other.parse::<DeviceId>().is_ok() && !fit.is_empty() {
                 meta.addresses.entry(other).or_insert(fit);
             }
         }

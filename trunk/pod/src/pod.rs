@@ -11,13 +11,13 @@ use rhizome_identity::{
 };
 use rhizome_net::{BindError, Endpoint, KeyRing, NetConfig};
 use rhizome_replica::{Founding, found};
-use rhizome_store::{BufferedIndex, FolderError, SledConfig, SledIndex};
+use rhizome_store::{BufferedIndex, FolderError, Mark, SledConfig, SledIndex};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Under this name a pod answers a device that wants to link.
 pub const LINK_NAME: &str = "link.rhizome";
@@ -107,6 +107,8 @@ pub(crate) struct Inner {
     pub transport: SigningKeys,
     pub started_ms: u64,
     pub link: crate::link::Desk,
+    /// An identity was opened, or its records changed; the local network listens.
+    pub identities_moved: Notify,
     ring: Arc<Ring>,
     open: Mutex<BTreeMap<IdentityId, Arc<Identity>>>,
     /// Found last; holds nobody, so that an identity can be closed.
@@ -165,6 +167,7 @@ impl Pod {
             transport,
             started_ms: clock::now_ms(),
             link: crate::link::Desk::default(),
+            identities_moved: Notify::new(),
             ring,
             open: Mutex::default(),
             chosen: Mutex::default(),
@@ -203,6 +206,15 @@ impl Pod {
 
     /// Opens an identity that is known, if it is not open yet.
     pub(crate) fn open(&self, home: &IdentityHome) -> Result<Arc<Identity>, PodError> {
+        self.open_again(home, None)
+    }
+
+    /// Opens an identity whose segments were seen to be whole up to a mark.
+    pub(crate) fn open_again(
+        &self,
+        home: &IdentityHome,
+        whole: Option<Mark>,
+    ) -> Result<Arc<Identity>, PodError> {
         let id = home.genesis()?.identity_id();
         let mut open = self.opened();
         if let Some(identity) = open.get(&id).filter(|one| !one.handle.ask.is_closed()) {
@@ -212,10 +224,11 @@ impl Pod {
         // One that stopped (its disk refused, say) gives its folder free before it opens again.
         open.remove(&id);
         let shared = if home.meta()?.hosted { Some(self.shared_index()?) } else { None };
-        let (identity, notices) = identity::open(home.clone(), shared.as_ref())?;
+        let (identity, notices) = identity::open(home.clone(), shared.as_ref(), whole)?;
         open.insert(id, Arc::clone(&identity));
         drop(open);
         peers::attend(self.clone(), Arc::clone(&identity), notices);
+        self.inner.identities_moved.notify_one();
         Ok(identity)
     }
 

@@ -57,6 +57,10 @@ pub enum AdmitterInput {
     Admitted(Vec<u8>),
     /// The control record cannot be made.
     NotAdmitted,
+    /// The admitted device was heard of as a member, by any other way: it has its admission.
+    Heard,
+    /// The admitted device was removed again.
+    Removed,
     /// The deadline returned by [`Admitter::deadline`] has passed.
     DeadlinePassed,
 }
@@ -207,6 +211,14 @@ impl Admitter {
                 Stage::Admitting { .. } => self.refuse(Refusal::NotAdmitted),
                 _ => Vec::new(),
             },
+            AdmitterInput::Heard => match self.stage {
+                Stage::Admitted { device, .. } => self.finish(AdmitterOutcome::Linked(device)),
+                _ => Vec::new(),
+            },
+            AdmitterInput::Removed => match self.stage {
+                Stage::Admitted { .. } => self.refuse(Refusal::NotAdmitted),
+                _ => Vec::new(),
+            },
             AdmitterInput::DeadlinePassed => Vec::new(),
         }
     }
@@ -218,6 +230,15 @@ impl Admitter {
             Stage::Showing => Some(self.expires_ms),
             Stage::Asking { until_ms, .. } | Stage::Admitted { until_ms, .. } => Some(*until_ms),
             Stage::Admitting { .. } | Stage::Finished => None,
+        }
+    }
+
+    /// The device that was admitted and has not confirmed yet, for [`AdmitterInput::Heard`].
+    #[must_use]
+    pub const fn admitted_device(&self) -> Option<DeviceId> {
+        match &self.stage {
+            Stage::Admitted { device, .. } => Some(*device),
+            _ => None,
         }
     }
 

@@ -253,6 +253,44 @@ fn an_admission_that_nobody_confirms_is_told_after_a_day() {
     assert_eq!(world.ends().0, Some(AdmitterOutcome::Unclaimed(device)));
 }
 
+/// A conversation whose last message, that the admission came, was lost.
+fn unconfirmed() -> Admitter {
+    let (mut admitter, mut newcomer) = (admitter(), newcomer_with(code()));
+    open(&mut admitter);
+    let hello = sent(newcomer.step(START, NewcomerInput::Opened));
+    let reply = sent(admitter.step(START, AdmitterInput::Received(hello[0].clone())));
+    let answered = newcomer.step(START, NewcomerInput::Received(reply[0].clone()));
+    let digits = answered.iter().find_map(|effect| match effect {
+        NewcomerEffect::ShowDigits(digits) => Some(digits.clone()),
+        _ => None,
+    });
+    let confirm = sent(answered);
+    admitter.step(START, AdmitterInput::Received(confirm[0].clone()));
+    for early in [AdmitterInput::Heard, AdmitterInput::Removed] {
+        assert_eq!(admitter.step(START, early), [], "nobody is admitted yet");
+    }
+    admitter.step(START, AdmitterInput::Typed(digits.unwrap()));
+    assert_eq!(admitter.admitted_device(), None);
+    admitter.step(START, AdmitterInput::Admitted(ADMISSION.to_vec()));
+    assert_eq!(admitter.admitted_device(), Some(newcomer_keys().device_id()));
+    admitter
+}
+
+#[test]
+fn a_device_that_is_heard_of_as_a_member_was_linked_whatever_got_lost() {
+    let mut admitter = unconfirmed();
+    let linked = AdmitterOutcome::Linked(newcomer_keys().device_id());
+    assert_eq!(finished(&admitter.step(START, AdmitterInput::Heard)), Some(linked));
+    assert_eq!((admitter.admitted_device(), admitter.deadline()), (None, None));
+}
+
+#[test]
+fn a_device_that_is_removed_before_it_came_for_its_admission_gets_none() {
+    let mut admitter = unconfirmed();
+    let refused = AdmitterOutcome::Refused(Refusal::NotAdmitted);
+    assert_eq!(finished(&admitter.step(START, AdmitterInput::Removed)), Some(refused));
+}
+
 #[test]
 fn nothing_secret_is_printed() {
     let (admitter, newcomer) = (admitter(), newcomer_with(code()));

@@ -54,6 +54,12 @@ pub struct Fork {
     rows: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+impl Fork {
+    pub fn count(&self) -> usize {
+        self.blocks.len()
+    }
+}
+
 pub struct World {
     pub nodes: Vec<Node>,
     /// What is under way; nothing stands for the end of a link.
@@ -454,6 +460,17 @@ impl World {
         let mut shelf = self.nodes[at].shelf.0.lock().unwrap();
         let left = shelf.len() - count;
         shelf.truncate(left);
+    }
+
+    /// Opens a node from its blocks alone, whose end nobody can vouch for.
+    pub fn reopen_in_doubt(&mut self, at: usize, known: &[DeviceId]) {
+        self.reopen(at, false);
+        let node = &mut self.nodes[at];
+        let mut overlay = Overlay::new(&node.index);
+        let mut access = Access { index: &mut overlay, blocks: &node.shelf };
+        node.replica.doubt(&mut access, known.iter().copied().collect());
+        node.index.write(overlay.into_batch()).unwrap();
+        self.step(at, Input::Opened);
     }
 
     pub fn fork(&self, at: usize) -> Fork {

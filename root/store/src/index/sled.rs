@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a folder may stay locked by a database of this process that was dropped: its threads
+/// end a little later than it does.
+const LOCKED_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it is tried.
+const LOCKED_PAUSE: Duration = Duration::from_millis(10);
 
 /// How the index in sled behaves.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,14 +51,27 @@ impl SledIndex {
             .cache_capacity(config.cache_bytes)
             .flush_every_ms(Some(config.flush_every_ms))
             .mode(sled::Mode::HighThroughput);
-        // sled trusts what it reads more than a damaged disk deserves.
-        let opened = catch_unwind(AssertUnwindSafe(|| sled.open()));
-        match opened {
-            Ok(Ok(database)) => Ok(Self { database }),
-            Ok(Err(error)) => Err(index_error(&error)),
-            Err(_) => Err(IndexError { what: "sled panicked while opening it".to_owned() }),
+        let since = Instant::now();
+        loop {
+            // sled trusts what it reads more than a damaged disk deserves.
+            let opened = catch_unwind(AssertUnwindSafe(|| sled.open()));
+            match opened {
+                Ok(Ok(database)) => return Ok(Self { database }),
+                Ok(Err(error)) if is_locked(&error) && since.elapsed() < LOCKED_WAIT => {
+                    std::thread::sleep(LOCKED_PAUSE);
+                }
+                Ok(Err(error)) => return Err(index_error(&error)),
+                Err(_) => {
+                    return Err(IndexError { what: "sled panicked while opening it".to_owned() });
+                }
+            }
         }
     }
+}
+
+/// sled says so in words alone. Another process is no reason: it would hold the lock of the folder.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 fn index_error(error: &sled::Error) -> IndexError {

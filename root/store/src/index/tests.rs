@@ -71,6 +71,19 @@ fn a_prefix_among_others_passes_the_suite() {
     }
 }
 
+#[test]
+fn an_index_opens_while_one_that_was_dropped_is_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = sled_in(&folder);
+    put(&first, &[(b"a", b"x")]);
+    let dropping = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(first);
+    });
+    assert_eq!(sled_in(&folder).get(b"a").unwrap().as_deref(), Some(&b"x"[..]));
+    dropping.join().unwrap();
+}
+
 /// An index in memory that remembers its batches, and holds or refuses them when told to.
 #[derive(Default)]
 struct Slow {

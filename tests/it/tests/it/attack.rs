@@ -10,21 +10,45 @@ use crate::voters::grow;
 use forge::{Peek, Speaker};
 use rhizome_api::data::HashAnswer;
 use rhizome_api::device::LostRequest;
-use rhizome_api::{DeviceKind, DeviceLost, Durability};
+use rhizome_api::{DeviceKind, DeviceLost, Durability, Empty, SnapshotCreate};
+use rhizome_block::{encode, kind};
 use rhizome_identity::{DeviceId, IdentityId};
-use rhizome_net::{ConnectError, Link, LinkError};
+use rhizome_net::{ConnectError, FrameSender, Link, LinkError};
 use rhizome_pod::Home;
 use rhizome_replica::{ControlHead, Message};
+use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::{Attacker, dial_without_certificate};
 
 /// Kinds of streams, as `trunk/pod` numbers them.
 const SESSION: u8 = 1;
 const ORDER: u8 = 2;
+const ADDRESSES: u8 = 3;
+
+/// An address of a network for documentation, which nobody has.
+const NOWHERE: &str = "192.0.2.77:7733";
+
+kind! {
+    /// Kind of the message that says where a device is reached.
+    AddressesKind = "addresses"
+}
+
+/// That message, as `docs/format/conversations.md` draws it.
+#[derive(Serialize)]
+struct Addresses {
+    k: AddressesKind,
+    v: u8,
+    addresses: Vec<String>,
+    others: BTreeMap<String, Vec<String>>,
+}
 
 /// How a pod closes a link whose device or behaviour it does not accept.
 const NOT_WELCOME: u64 = 2;
+
+/// How a pod closes a link when the same device opened another one.
+const REPLACED: u64 = 0;
 
 /// The name under which the devices of the identity of a pod dial each other, and the identity.
 fn identity_of(node: &Node) -> (String, IdentityId) {
@@ -48,8 +72,9 @@ fn hello(identity: &IdentityId) -> Vec<u8> {
     hello.to_bytes().unwrap()
 }
 
-/// Says `frames` in a session of its own and returns how the link ended.
-async fn say(link: &Link, frames: &[Vec<u8>]) -> LinkError {
+/// Says `frames` in a session of its own and returns how the link ended, and what was said to it.
+async fn say(link: &Link, frames: &[Vec<u8>]) -> (LinkError, Vec<Vec<u8>>) {
+    let mut heard = Vec::new();
     let opened = link.open(SESSION).await;
     if let Ok((mut sender, mut receiver)) = opened {
         for frame in frames {
@@ -57,9 +82,25 @@ async fn say(link: &Link, frames: &[Vec<u8>]) -> LinkError {
             let _ = sender.send(frame).await;
             let _ = sender.flush().await;
         }
-        while let Ok(Some(_)) = receiver.receive().await {}
+        while let Ok(Some(frame)) = receiver.receive().await {
+            heard.push(frame.to_vec());
+        }
     }
-    tokio::time::timeout(PATIENCE, link.closed()).await.expect("the pod hangs up")
+    let ended = tokio::time::timeout(PATIENCE, link.closed()).await.expect("the pod hangs up");
+    (ended, heard)
+}
+
+/// Says `frames` like [`say`] and checks that nothing is told but the question who it is.
+async fn say_in_vain(link: &Link, frames: &[Vec<u8>]) -> LinkError {
+    let (ended, heard) = say(link, frames).await;
+    heard.iter().for_each(|frame| is_introduction(frame));
+    ended
+}
+
+#[track_caller]
+fn is_introduction(frame: &[u8]) {
+    let message = Message::from_bytes(frame).unwrap();
+    assert!(matches!(message, Message::Introduce), "an attacker is told {message:?}");
 }
 
 #[track_caller]
@@ -96,11 +137,11 @@ async fn a_stranger_is_turned_away_by_every_pod() {
     let stranger = Attacker::new(random());
     let introduce = Message::Introduce.to_bytes().unwrap();
     let control = Message::Control { records: vec![vec![0xa1; 40].into()] }.to_bytes().unwrap();
+    let mut waiting = Vec::new();
     for node in [&laptop, &phone, &cloud] {
         let bare = dial_without_certificate(node.listen, &name).await;
         assert!(bare.is_err(), "{} speaks to somebody without a key", node.name);
         for frames in [
-            vec![hello(&identity)],
             vec![hello(&identity), introduce.clone()],
             vec![hello(&identity), control.clone()],
             vec![control.clone()],
@@ -108,36 +149,87 @@ async fn a_stranger_is_turned_away_by_every_pod() {
             vec![vec![0; 4 << 20]],
         ] {
             let link = stranger.dial(node.listen, &name).await.unwrap();
-            // One that says hello alone may wait to introduce itself; it hears nothing of ours.
-            if frames.len() == 1 && frames[0] == hello(&identity) {
-                only_introductions(&link, &frames[0]).await;
-                continue;
-            }
-            is_turned_away(&say(&link, &frames).await);
+            is_turned_away(&say_in_vain(&link, &frames).await);
         }
+        tells_addresses(&stranger, node, &name).await;
+        waiting.push(Waiting::at(node, &name, &hello(&identity)).await);
         let elsewhere = stranger.dial(node.listen, "somebody-else.rhizome").await;
         assert!(matches!(elsewhere, Err(ConnectError::UnknownName { .. })), "{elsewhere:?}");
     }
     still(&laptop, &before).await;
     still(&phone, &before).await;
     laptop.commit("notes/two", json!({ "text": "life goes on" })).await;
+    laptop.ask::<SnapshotCreate>(&Empty {}).await;
+    laptop.settle(Durability::Pinned).await;
     agree(&[&laptop, &phone]).await;
+    // While all that went on, those who waited heard nothing of it.
+    for waiting in waiting {
+        waiting.heard_nothing().await;
+    }
+    // Nor is anything of them noted.
+    for node in [&laptop, &phone, &cloud] {
+        let home = Home::open(&node.dir).unwrap().identities().unwrap().remove(0);
+        let meta = std::fs::read_to_string(home.dir().join("meta.json")).unwrap();
+        assert!(!meta.contains(NOWHERE), "{} notes what a stranger told: {meta}", node.name);
+        let noted = &home.meta().unwrap().heard_ms;
+        let known: Vec<String> = laptop.devices().await.into_iter().map(|one| one.id).collect();
+        assert!(noted.keys().all(|id| known.contains(id)), "{} noted {noted:?}", node.name);
+    }
 }
 
-/// Says hello and checks that nothing but the question who it is comes back.
-async fn only_introductions(link: &Link, hello: &[u8]) {
-    let (mut sender, mut receiver) = link.open(SESSION).await.unwrap();
-    sender.send(hello).await.unwrap();
-    sender.flush().await.unwrap();
-    let hear = async {
-        while let Ok(Some(frame)) = receiver.receive().await {
-            let message = Message::from_bytes(&frame).unwrap();
-            assert!(matches!(message, Message::Introduce), "a stranger is told {message:?}");
-        }
-    };
-    // Silence is an answer, too.
-    let _ = tokio::time::timeout(Duration::from_millis(300), hear).await;
-    link.close(0, "seen enough");
+/// Tells, as a stranger, where it and others are reached.
+async fn tells_addresses(stranger: &Attacker, node: &Node, name: &str) {
+    let link = stranger.dial(node.listen, name).await.unwrap();
+    let other = DeviceId([7; 32]).to_string();
+    let addresses = vec![NOWHERE.to_owned()];
+    let others = [(other, addresses.clone())].into();
+    let told = encode(&Addresses { k: AddressesKind, v: 1, addresses, others }).unwrap();
+    let (mut sender, mut receiver) = link.open(ADDRESSES).await.unwrap();
+    sender.send(&told).await.unwrap();
+    sender.finish().await.unwrap();
+    // Whatever the pod makes of it, it is done with the stream.
+    while let Ok(Some(frame)) = receiver.receive().await {
+        panic!("a stranger is told {frame:?}");
+    }
+    link.close(0, "told enough");
+}
+
+/// A stranger who said hello and waits for what it might be told.
+struct Waiting {
+    attacker: Attacker,
+    link: Link,
+    listening: tokio::task::JoinHandle<Vec<Vec<u8>>>,
+    _sender: FrameSender,
+}
+
+impl Waiting {
+    async fn at(node: &Node, name: &str, hello: &[u8]) -> Self {
+        // With a key of its own: a newer link of the same key takes the place of an older one.
+        let attacker = Attacker::new(random());
+        let link = attacker.dial(node.listen, name).await.unwrap();
+        let (mut sender, mut receiver) = link.open(SESSION).await.unwrap();
+        sender.send(hello).await.unwrap();
+        sender.flush().await.unwrap();
+        // The question shows that the pod has taken the hello.
+        let frame = receiver.receive().await.unwrap().expect("the pod asks who it is");
+        is_introduction(&frame);
+        let listening = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Ok(Some(frame)) = receiver.receive().await {
+                heard.push(frame.to_vec());
+            }
+            heard
+        });
+        Self { attacker, link, listening, _sender: sender }
+    }
+
+    async fn heard_nothing(self) {
+        assert!(!self.listening.is_finished(), "the pod hung up before it could tell anything");
+        self.link.close(0, "heard enough");
+        let heard = self.listening.await.unwrap();
+        heard.iter().for_each(|frame| is_introduction(frame));
+        self.attacker.endpoint.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,8 +274,7 @@ async fn a_revoked_device_is_told_nothing_and_believed_nothing() {
     phone.set("notes/forged", json!({ "text": "as if nothing had happened" })).await;
     let thief = Attacker::new(seed);
     for node in [&laptop, &cloud] {
-        let link = thief.dial(node.listen, &name).await.unwrap();
-        is_turned_away(&say(&link, &[hello(&identity)]).await);
+        is_turned_away(&thief_says(&thief, node, &name, &hello(&identity)).await);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(phone.get("notes/after").await.is_err(), "the thief reads what is new");
@@ -197,6 +288,20 @@ async fn a_revoked_device_is_told_nothing_and_believed_nothing() {
     assert!(held.len() > 3, "{:?}", held.keys());
     laptop.start().await;
     assert!(laptop.get("notes/forged").await.is_err());
+}
+
+/// Says hello with the stolen key. The phone itself dials with the same one, and the newer link
+/// takes the place of the older; then the thief dials again.
+async fn thief_says(thief: &Attacker, node: &Node, name: &str, hello: &[u8]) -> LinkError {
+    let since = std::time::Instant::now();
+    loop {
+        let link = thief.dial(node.listen, name).await.unwrap();
+        let ended = say_in_vain(&link, &[hello.to_vec()]).await;
+        let replaced = matches!(&ended, LinkError::ClosedByPeer { code: REPLACED, .. });
+        if !replaced || since.elapsed() > PATIENCE {
+            return ended;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,6 +355,6 @@ async fn garbage_sessions(attacker: &Attacker, victim: &Node, name: &str) {
         record.to_bytes().unwrap(),
     ] {
         let link = attacker.dial(victim.listen, name).await.unwrap();
-        is_turned_away(&say(&link, &[frame]).await);
+        is_turned_away(&say(&link, &[frame]).await.0);
     }
 }

@@ -4,15 +4,17 @@
 //! What is so: bytes that changed are noticed at opening where the index is made anew, and by
 //! `log verify` otherwise; documents come from the index until then. A segment that ends early
 //! where the index knows more is damage; where it does not, a torn tail. A cut exactly between two
-//! batches, with the index gone too, cannot be told from a device that wrote less.
+//! sections, with the index gone too, cannot be told from a device that wrote less: what is shown
+//! then is what was there at some moment, and another device brings the rest back.
 
-use crate::support::folder::{files, lay_out, store};
-use crate::support::{Node, PATIENCE, World, agree, below, is_long, link, until};
+use crate::beside::pair;
+use crate::support::folder::{ends_of_sections, files, lay_out, segment};
+use crate::support::{Dice, Node, PATIENCE, World, agree, is_long, until};
 use rhizome_api::log::VerifyAnswer;
 use rhizome_api::status::DoctorRequest;
 use rhizome_api::{DeviceKind, Doctor, Durability, Empty, LogVerify};
-use rhizome_doc::Documents;
-use rhizome_pod::{DEFAULT_APP, Pod, PodOptions};
+use rhizome_doc::{Batch, Mutation};
+use rhizome_pod::{DEFAULT_APP, Handle, Pod, PodOptions};
 use rhizome_schema::{DocPath, Value};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -21,6 +23,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Documents of the pod that is damaged; the first half was written twice.
 const DOCUMENTS: i64 = 60;
+
+/// How often it was written.
+const WRITES: usize = 90;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
@@ -50,11 +55,13 @@ async fn template(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
     files(&laptop.dir)
 }
 
-/// How a trial ended.
+/// How trials ended.
 #[derive(Debug, Default)]
 struct Tally {
     whole: usize,
     reported: usize,
+    /// Cut exactly between two sections, which nobody can notice.
+    between: usize,
     refused: usize,
 }
 
@@ -64,18 +71,20 @@ enum Fault {
     Flip,
 }
 
-/// Damages the newest segment.
-fn damage(files: &mut BTreeMap<PathBuf, Vec<u8>>, fault: Fault) {
+/// Damages the newest segment. Says whether it ends between two sections now.
+fn damage(files: &mut BTreeMap<PathBuf, Vec<u8>>, fault: Fault, dice: &mut Dice) -> bool {
     let segments =
         files.iter_mut().filter(|(path, _)| path.extension().is_some_and(|x| x == "car"));
     let (_, bytes) = segments.max_by_key(|(path, _)| path.to_path_buf()).unwrap();
-    let at = below(bytes.len() as u64) as usize;
+    let ends = ends_of_sections(bytes);
+    let at = dice.below(bytes.len() as u64) as usize;
     match fault {
         // A tear is rarely far from the end.
-        Fault::Cut if below(2) == 0 => bytes.truncate(bytes.len() - at.min(4000)),
+        Fault::Cut if dice.one_in(2) => bytes.truncate(bytes.len() - at.min(4000)),
         Fault::Cut => bytes.truncate(at),
-        Fault::Flip => bytes[at] ^= 1 << below(8),
+        Fault::Flip => bytes[at] ^= 1 << dice.below(8),
     }
+    ends.contains(&bytes.len())
 }
 
 fn is_index(path: &Path) -> bool {
@@ -83,9 +92,9 @@ fn is_index(path: &Path) -> bool {
 }
 
 /// Opens a damaged pod and compares what it shows with what was written.
-async fn trial(dir: PathBuf, files: &BTreeMap<PathBuf, Vec<u8>>, tally: &mut Tally) {
-    lay_out(&dir, files);
-    let pod = match Pod::start(PodOptions { dir, ..PodOptions::default() }).await {
+async fn trial(dir: &Path, fault: Fault, between: bool, tally: &mut Tally) {
+    let options = || PodOptions { dir: dir.to_owned(), ..PodOptions::default() };
+    let pod = match Pod::start(options()).await {
         Ok(pod) => pod,
         Err(error) => {
             assert!(!error.to_string().is_empty());
@@ -96,48 +105,77 @@ async fn trial(dir: PathBuf, files: &BTreeMap<PathBuf, Vec<u8>>, tally: &mut Tal
     let identity = pod.current().unwrap();
     let report = identity.report.clone();
     let is_reported = report.torn.is_some() || report.damages_count > 0;
-    let documents = identity.handle.documents(DEFAULT_APP);
-    let mut whole = true;
-    for n in 0..DOCUMENTS {
-        whole &= is_right(n, &documents, identity.handle.index(), is_reported);
+    let seen = Seen::of(&identity.handle);
+    assert!(seen.is_honest(), "never written: {seen:?}");
+    if fault == Fault::Cut {
+        assert!(seen.at_a_moment().is_some(), "never so at any moment: {seen:?}");
     }
-    assert!(whole || is_reported, "documents are lost and nothing is said: {report:?}");
-    match is_reported {
-        true => tally.reported += 1,
-        false => tally.whole += 1,
+    let whole = seen.at_a_moment() == Some(WRITES);
+    assert!(whole || is_reported || between, "{seen:?} and nothing is said: {report:?}");
+    match (is_reported, whole) {
+        (true, _) => tally.reported += 1,
+        (false, true) => tally.whole += 1,
+        (false, false) => tally.between += 1,
     }
     // What is left can be written to.
-    let body = rhizome_doc::Batch::new(Vec::new()).to_body();
-    if let Ok(body) = body {
-        // An empty batch may be refused; what counts is that the pod answers.
-        let _ = identity.handle.write(DEFAULT_APP, None, body).await;
-    }
+    let path = DocPath::parse("notes/after").unwrap();
+    let fields = [("n".to_owned(), Value::Int(1))].into();
+    let body = Batch::new(vec![Mutation::set(path.clone(), fields)]).to_body().unwrap();
+    identity.handle.write(DEFAULT_APP, None, body).await.unwrap();
+    drop(identity);
+    pod.stop().await;
+    drop(pod);
+    let pod = Pod::start(options()).await.unwrap();
+    let identity = pod.current().unwrap();
+    let documents = identity.handle.documents(DEFAULT_APP);
+    assert!(documents.get(identity.handle.index(), &path).unwrap().is_some(), "lost again");
+    assert_eq!(Seen::of(&identity.handle), seen, "writing and opening again changed the others");
     drop(identity);
     pod.stop().await;
 }
 
-/// Whether a document is what was written last; anything else but what was written before, or
-/// nothing at all, is a lie.
-fn is_right(
-    n: i64,
-    documents: &Documents,
-    index: &dyn rhizome_log::Index,
-    is_reported: bool,
-) -> bool {
-    let path = DocPath::parse(&format!("notes/{n}")).unwrap();
-    let last = if n < DOCUMENTS / 2 { n + 1000 } else { n };
-    let Some(found) = documents.get(index, &path).unwrap() else { return false };
-    let value = found.fields.get("n").cloned();
-    if value == Some(Value::Int(last)) {
-        return true;
+/// The numbers that a pod shows in its documents.
+#[derive(Debug, PartialEq)]
+struct Seen(Vec<Option<i64>>);
+
+impl Seen {
+    fn of(handle: &Handle) -> Self {
+        let documents = handle.documents(DEFAULT_APP);
+        let number = |n: i64| {
+            let path = DocPath::parse(&format!("notes/{n}")).unwrap();
+            let found = documents.get(handle.index(), &path).unwrap()?;
+            match found.fields.get("n").cloned() {
+                Some(Value::Int(number)) => Some(number),
+                other => panic!("never written: {other:?}"),
+            }
+        };
+        Self((0..DOCUMENTS).map(number).collect())
     }
-    assert!(is_reported, "{n} is {value:?}, and nothing is said");
-    assert_eq!(value, Some(Value::Int(n)), "never written");
-    false
+
+    /// Whether each is what was written once, or nothing.
+    fn is_honest(&self) -> bool {
+        let twice = |n: i64| n < DOCUMENTS / 2;
+        let mut numbers = (0..).zip(&self.0);
+        numbers.all(|(n, seen)| seen.is_none_or(|x| x == n || (x == n + 1000 && twice(n))))
+    }
+
+    /// After how many writes it was exactly so.
+    fn at_a_moment(&self) -> Option<usize> {
+        let after = |writes: usize| {
+            let n = 0..DOCUMENTS;
+            n.map(move |n| match (writes as i64 > n, writes as i64 > DOCUMENTS + n) {
+                (_, true) => Some(n + 1000),
+                (true, false) => Some(n),
+                (false, false) => None,
+            })
+        };
+        (0..=WRITES).find(|writes| after(*writes).eq(self.0.iter().copied()))
+    }
 }
 
 async fn trials(fault: Fault, keep_index: bool) {
     count_panics();
+    let mut dice = Dice::new("damaged pods");
     let world = World::new();
     let whole = template(&world).await;
     let mut tally = Tally::default();
@@ -145,9 +183,10 @@ async fn trials(fault: Fault, keep_index: bool) {
     for n in 0..count {
         let mut files = whole.clone();
         files.retain(|path, _| keep_index || !is_index(path));
-        damage(&mut files, fault);
+        let between = damage(&mut files, fault, &mut dice) && !keep_index;
         let dir = world.dir().join(format!("trial-{n}"));
-        trial(dir.clone(), &files, &mut tally).await;
+        lay_out(&dir, &files);
+        trial(&dir, fault, between, &mut tally).await;
         std::fs::remove_dir_all(dir).unwrap();
     }
     println!("{count} damaged pods: {tally:?}");
@@ -172,11 +211,12 @@ async fn a_segment_shorter_than_the_index_knows_is_reported() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changed_bytes_below_an_index_are_found_by_verifying() {
+    let mut dice = Dice::new("changed bytes below an index");
     let world = World::new();
     let whole = template(&world).await;
     for n in 0..if is_long() { 200 } else { 10 } {
         let mut files = whole.clone();
-        damage(&mut files, Fault::Flip);
+        damage(&mut files, Fault::Flip, &mut dice);
         let mut node = world.node(&format!("trial-{n}")).await;
         lay_out(&node.dir, &files);
         node.start_here().await;
@@ -195,32 +235,17 @@ async fn changed_bytes_below_an_index_are_found_by_verifying() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_event_is_fetched_again_from_another_device() {
     let world = World::new();
-    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
-    laptop.start().await;
-    phone.start().await;
-    laptop.create("Ana", DeviceKind::Laptop).await;
-    link(&laptop, &phone, DeviceKind::Phone).await;
-    for n in 0..20 {
-        let fields = json!({ "n": n, "text": "y".repeat(300) });
-        laptop.set(&format!("notes/laptop-{n}"), fields.clone()).await;
-        phone.set(&format!("notes/phone-{n}"), fields).await;
-    }
-    laptop.settle(Durability::Committed).await;
-    phone.settle(Durability::Committed).await;
-    let before = agree(&[&laptop, &phone]).await;
+    let (mut laptop, phone) = pair(&world).await;
+    let before = laptop.hash().await.unwrap();
     for place in 0..if is_long() { 40 } else { 3 } {
         laptop.stop().await;
-        flip_in_an_event(&laptop, place);
+        let copies = flip_in_an_event(&laptop, place);
         laptop.start().await;
         let verified = laptop.ask::<LogVerify>(&Empty {}).await;
         let open = verified.damage.iter().filter(|one| !one.repaired).count();
-        assert_eq!(open, 1, "{verified:?}");
+        assert_eq!(open, copies, "{verified:?}");
         assert!(laptop.ask::<Doctor>(&DoctorRequest { rebuild: true }).await.rebuilt);
-        let look = || async {
-            let VerifyAnswer { damage, .. } = laptop.ask::<LogVerify>(&Empty {}).await;
-            if damage.iter().all(|one| one.repaired) { Ok(()) } else { Err(format!("{damage:?}")) }
-        };
-        until("the damaged event is fetched again", PATIENCE, look).await;
+        is_repaired(&laptop).await;
         laptop.settle(Durability::Committed).await;
         assert_eq!(agree(&[&laptop, &phone]).await.export_hash, before.export_hash);
     }
@@ -228,14 +253,32 @@ async fn a_damaged_event_is_fetched_again_from_another_device() {
     phone.hears("notes/after").await;
 }
 
-/// Changes a bit in the body of an event, another one for each `place`.
-fn flip_in_an_event(node: &Node, place: usize) {
-    let path = store(&node.dir).join("segments").join("00000001.car");
+async fn is_repaired(node: &Node) {
+    let look = || async {
+        let VerifyAnswer { damage, .. } = node.ask::<LogVerify>(&Empty {}).await;
+        if damage.iter().all(|one| one.repaired) { Ok(()) } else { Err(format!("{damage:?}")) }
+    };
+    until("what is damaged is fetched again", PATIENCE, look).await;
+}
+
+/// Changes a bit in the body of an event, another one for each `place`, in every copy of it.
+fn flip_in_an_event(node: &Node, place: usize) -> usize {
+    let path = segment(node);
     let mut bytes = std::fs::read(&path).unwrap();
     // CIDv1, raw, SHA2-256: what stands in front of the body of an event.
     let raw = [0x01, 0x55, 0x12, 0x20];
-    let at: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..at + 4] == raw).collect();
-    let at = at[(place * 7 + 3) % at.len()] + 36 + 100;
-    bytes[at] ^= 4;
+    let mut bodies: Vec<(Vec<u8>, Vec<usize>)> = Vec::new();
+    for at in (0..bytes.len() - 4).filter(|at| bytes[*at..at + 4] == raw) {
+        let cid = &bytes[at..at + 36];
+        match bodies.iter_mut().find(|(known, _)| known == cid) {
+            Some((_, copies)) => copies.push(at),
+            None => bodies.push((cid.to_vec(), vec![at])),
+        }
+    }
+    let (_, copies) = &bodies[(place * 7 + 3) % bodies.len()];
+    for at in copies {
+        bytes[at + 36 + 100] ^= 4;
+    }
     std::fs::write(&path, bytes).unwrap();
+    copies.len()
 }

@@ -9,12 +9,16 @@
 mod adopt;
 mod alone;
 mod attack;
+mod beside;
 mod canary;
 mod converge;
 mod damage;
+mod demo;
+mod full;
 mod index_lost;
 mod keys;
 mod kill9;
+mod lan;
 mod link_kill;
 mod recover;
 mod support;

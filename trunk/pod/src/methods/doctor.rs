@@ -143,8 +143,10 @@ async fn rebuild(pod: &Pod) -> Result<(), ApiError> {
     let failed = |error: std::io::Error| {
         ApiError::new(Problem::DISK, "index cannot be removed").caused_by(&error)
     };
+    let mut whole = None;
     let home = match pod.current() {
         Ok(identity) => {
+            whole = (identity.report.damages_count == 0).then(|| identity.handle.store.end());
             let home = identity.home.clone();
             pod.forget_chosen();
             release(&identity).await?;
@@ -159,7 +161,7 @@ async fn rebuild(pod: &Pod) -> Result<(), ApiError> {
             home
         }
     };
-    block_in_place(|| pod.open(&home))?;
+    block_in_place(|| pod.open_again(&home, whole))?;
     Ok(())
 }
 

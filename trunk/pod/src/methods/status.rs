@@ -136,6 +136,12 @@ fn waiting(facts: &Facts, started_ms: u64, now_ms: u64) -> Vec<Waiting> {
             add(format!("the place of {} in the order", changes(unplaced)), voter, action);
         }
     }
+    if facts.status.sequencer {
+        for device in &facts.status.doubted {
+            let action = format!("bring \"{}\" online", facts.name(device));
+            add("what this disk may have forgotten".to_owned(), device, action);
+        }
+    }
     for peer in facts.status.peers.iter().filter(|peer| peer.greeted && peer.lacking > 0) {
         let action = "nothing: they are on their way".to_owned();
         add(format!("copying {}", changes(peer.lacking)), &peer.device, action);

@@ -92,6 +92,16 @@ async fn become_host(laptop: &Pod, cloud: &Pod) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn canary_control_a_program_without_sealing_serves_nobody() {
+    let world = World::new();
+    let dir = world.dir().join("laptop");
+    let options = PodOptions { dir: dir.clone(), ..PodOptions::default() };
+    let refused = rhizome_pod::run(options).await.unwrap_err();
+    assert!(refused.message.contains("without sealing"), "{refused:?}");
+    assert!(!dir.exists(), "it has made a folder for data all the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn canary_control_without_sealing_the_same_search_hits_on_the_host() {
     let world = World::new();
     let options = |name: &str, host| PodOptions {

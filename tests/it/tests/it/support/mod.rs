@@ -1,12 +1,16 @@
 //! What the tests share: pods, their cables, their socket, and what people do with them.
 
 mod client;
+mod dice;
 pub mod folder;
 mod people;
+mod small_disk;
 mod world;
 
 pub use client::Client;
+pub use dice::Dice;
 pub use people::{add_peer, agree, begin_join, export, link, show_code};
+pub use small_disk::SmallDisk;
 pub use world::{Node, PATIENCE, World, binary, is_long, until};
 
 /// Random bytes.
@@ -14,11 +18,6 @@ pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).unwrap();
     bytes
-}
-
-/// A random number below `end`.
-pub fn below(end: u64) -> u64 {
-    u64::from_le_bytes(random()) % end
 }
 
 /// The sample at a share of the way through, in microseconds.

@@ -4,6 +4,7 @@
 //! A world whose test failed keeps its folder; one whose pods panicked fails its test.
 
 use super::client::{Client, Events};
+use super::small_disk::SmallDisk;
 use rhizome_api::{ApiError, Empty, Method, PodPing, PodStop, socket_path};
 use rhizome_net::Cable;
 use rhizome_pod::PodOptions;
@@ -12,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -70,7 +72,18 @@ impl World {
         let client = Client { socket: socket_path(&dir) };
         let log = self.dir().join(format!("{name}.log"));
         let (name, filter) = (name.to_owned(), "info,quinn=warn".to_owned());
-        Node { name, dir, log, listen, cable, host: false, filter, client, running: Running::No }
+        let running = Running::No;
+        let inside = None;
+        let (host, lan) = (false, false);
+        Node { name, dir, log, listen, cable, host, lan, inside, filter, client, running }
+    }
+
+    /// A pod that listens to the whole local network and tells no address of itself.
+    pub async fn in_network(&self, name: &str) -> Node {
+        let mut node = self.node(name).await;
+        node.lan = true;
+        node.moves();
+        node
     }
 
     /// A pod that hosts others.
@@ -120,7 +133,7 @@ fn free_port() -> SocketAddr {
 
 enum Running {
     No,
-    Process(Child),
+    Process(Arc<Mutex<Child>>),
     Here(JoinHandle<Result<(), ApiError>>),
 }
 
@@ -135,10 +148,30 @@ pub struct Node {
     pub filter: String,
     pub client: Client,
     host: bool,
+    lan: bool,
+    inside: Option<Arc<SmallDisk>>,
     running: Running,
 }
 
 impl Node {
+    /// Listens at another port from the next start on, at every address of this machine.
+    pub fn moves(&mut self) {
+        self.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, free_port().port()));
+    }
+
+    /// Lives on a disk of its own from the next start on.
+    pub fn inhabit(&mut self, disk: &Arc<SmallDisk>) {
+        self.dir = disk.inside().join(&self.name);
+        self.client = Client { socket: socket_path(&disk.outside().join(&self.name)) };
+        self.inside = Some(Arc::clone(disk));
+    }
+
+    /// Uses another folder, which is there already.
+    pub fn place(&mut self, dir: &Path) {
+        self.dir = dir.to_owned();
+        self.client = Client { socket: socket_path(dir) };
+    }
+
     /// Starts it as a process and waits until it answers.
     pub async fn start(&mut self) {
         self.spawn();
@@ -148,16 +181,21 @@ impl Node {
     /// Starts it as a process.
     pub fn spawn(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let mut command = Command::new(binary());
-        command.arg("--dir").arg(&self.dir).arg("run").arg("--no-lan");
+        let mut command = match &self.inside {
+            None => Command::new(binary()),
+            Some(disk) => disk.command(&binary()),
+        };
+        command.arg("--dir").arg(&self.dir).arg("run");
         command.arg("--listen").arg(self.listen.to_string());
-        command.arg("--advertise").arg(self.cable.local_addr().to_string());
+        if !self.lan {
+            command.arg("--no-lan").arg("--advertise").arg(self.cable.local_addr().to_string());
+        }
         if self.host {
             command.arg("--host");
         }
         command.env("RHIZOME_LOG", &self.filter).env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
-        self.running = Running::Process(command.spawn().unwrap());
+        self.running = Running::Process(Arc::new(Mutex::new(command.spawn().unwrap())));
     }
 
     /// Starts it inside this process and waits until it answers.
@@ -193,7 +231,7 @@ impl Node {
     /// How the process ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         match &mut self.running {
-            Running::Process(child) => child.try_wait().unwrap(),
+            Running::Process(child) => child.lock().unwrap().try_wait().unwrap(),
             Running::No | Running::Here(_) => None,
         }
     }
@@ -213,13 +251,22 @@ impl Node {
 
     /// Ends the process at once, as a power cut would as far as the process can tell.
     pub fn kill(&mut self) {
-        match std::mem::replace(&mut self.running, Running::No) {
-            Running::Process(mut child) => {
-                child.kill().unwrap();
-                child.wait().unwrap();
-            }
-            Running::Here(_) => panic!("only a process can be killed"),
-            Running::No => {}
+        if !matches!(self.running, Running::No) {
+            self.killer()();
+            self.running = Running::No;
+        }
+    }
+
+    /// What ends the process at once, for another thread to choose the moment.
+    pub fn killer(&self) -> impl FnOnce() + Send + use<> {
+        let Running::Process(child) = &self.running else {
+            panic!("only a process can be killed");
+        };
+        let child = Arc::clone(child);
+        move || {
+            let mut child = child.lock().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
         }
     }
 
@@ -258,6 +305,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         match &mut self.running {
             Running::Process(child) => {
+                let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
                 // It may have ended by itself.
                 let _ = child.kill();
                 let _ = child.wait();

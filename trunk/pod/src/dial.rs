@@ -1,0 +1,177 @@
+//! Reaching the other devices of an identity: whoever is missing is dialled, again and again.
+//!
+//! All that are missing are tried at once, and all addresses of each: most devices sleep most of
+//! the time, and one that is there must not wait for those that are not. Hosted identities are
+//! never dialled for: their devices come to us. What is said over a link is [`crate::peers`]'.
+
+use crate::clock;
+use crate::home::{addresses_of, server_name};
+use crate::identity::Identity;
+use crate::peers;
+use crate::pod::Pod;
+use rhizome_identity::DeviceId;
+use rhizome_net::{Expect, Link, PeerAddress};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Bounds of the pause between two tries to reach a device: soon after a network comes back, and
+/// seldom enough for a device that is gone for days.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(20);
+
+/// How long a device that was removed waits before it asks others again: a removal is undone only
+/// where two were written at once.
+const REMOVED_PAUSE: Duration = Duration::from_secs(600);
+
+/// By how much the device with the greater id waits after a link ended: when both dial at once, each
+/// takes the other's link for the newer one and closes its own.
+const LATER: Duration = Duration::from_millis(200);
+
+/// Most devices dialled at once: more than a person has, and few enough for a router at home.
+const DIALLED_MAX: usize = 32;
+
+/// How long an address is tried alone before the next one is, too: a round trip to the other side
+/// of the world.
+const ADDRESS_STAGGER: Duration = Duration::from_millis(300);
+
+/// Most addresses of one device that are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// When a device may be tried again.
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
+
+/// Keeps every device whose address is known connected.
+pub async fn keep_connected(pod: Pod, identity: Arc<Identity>) {
+    let mut pauses: BTreeMap<DeviceId, Pause> = BTreeMap::new();
+    let mut dialled = BTreeSet::new();
+    let mut dials = JoinSet::new();
+    let mut is_fresh = true;
+    let mut heard_removed = None;
+    loop {
+        if identity.handle.ask.is_closed() || pod.inner.endpoint_closed() {
+            return;
+        }
+        let removed = is_removed(&identity).await;
+        if removed && heard_removed.is_some_and(|at: Instant| at.elapsed() < REMOVED_PAUSE) {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE_MAX) => {}
+                () = identity.wake.notified() => {}
+            }
+            continue;
+        }
+        heard_removed = removed.then(Instant::now);
+        let mut next = PAUSE_MAX;
+        for device in missing(&identity).await {
+            let now = Instant::now();
+            // Who has just started is awaited by nobody yet, and dials at once.
+            let turn = if is_fresh { Duration::ZERO } else { turn(&identity, &device) };
+            let pause = pauses
+                .entry(device)
+                .or_insert_with(|| Pause { until: now + turn, length: PAUSE_MIN });
+            if pause.until > now {
+                next = next.min(pause.until - now);
+            } else if dialled.len() < DIALLED_MAX && dialled.insert(device) {
+                let (pod, identity) = (pod.clone(), Arc::clone(&identity));
+                dials.spawn(async move { (device, dial(&pod, &identity, device).await) });
+            }
+        }
+        is_fresh = false;
+        tokio::select! {
+            () = tokio::time::sleep(next) => {}
+            Some(Ok((device, link))) = dials.join_next() => {
+                dialled.remove(&device);
+                match link {
+                    Some(link) => {
+                        let length = PAUSE_MIN;
+                        pauses.insert(device, Pause { until: Instant::now() + LATER, length });
+                        let serving = peers::serve(pod.clone(), Arc::clone(&identity), link, true);
+                        tokio::spawn(serving);
+                    }
+                    None => if let Some(pause) = pauses.get_mut(&device) {
+                        pause.length = (pause.length * 2).min(PAUSE_MAX);
+                        pause.until = Instant::now() + jittered(pause.length);
+                    },
+                }
+            }
+            () = identity.wake.notified() => {
+                for (device, pause) in &mut pauses {
+                    pause.until = pause.until.min(Instant::now() + turn(&identity, device));
+                    pause.length = PAUSE_MIN;
+                }
+            }
+        }
+    }
+}
+
+/// Whether this device was removed, as far as it knows.
+async fn is_removed(identity: &Identity) -> bool {
+    let me = identity.handle.device;
+    let look = identity.handle.look(move |replica, _| {
+        replica.control().state().device(&me).is_some_and(|one| !one.is_live())
+    });
+    look.await.unwrap_or(false)
+}
+
+/// How long this device leaves it to another one to dial.
+fn turn(identity: &Identity, device: &DeviceId) -> Duration {
+    if identity.handle.device < *device { Duration::ZERO } else { LATER }
+}
+
+/// A pause between half and all of `length`, so that two devices do not dial in step for ever.
+fn jittered(length: Duration) -> Duration {
+    let [dice] = clock::random::<1>();
+    length / 2 + length.mul_f64(f64::from(dice) / 512.0)
+}
+
+/// Live devices that are not connected.
+async fn missing(identity: &Identity) -> Vec<DeviceId> {
+    let me = identity.handle.device;
+    let live = identity.handle.look(move |replica, _| {
+        let state = replica.control().state();
+        let live = state.devices().filter(|(id, one)| one.is_live() && *id != me);
+        live.map(|(id, _)| id).collect::<Vec<_>>()
+    });
+    let live = live.await.unwrap_or_default();
+    let links = identity.links();
+    live.into_iter().filter(|device| !links.contains_key(device)).collect()
+}
+
+/// Tries the known addresses of a device; the first that answers with its key counts.
+async fn dial(pod: &Pod, identity: &Identity, device: DeviceId) -> Option<Link> {
+    let meta = identity.home.meta().ok()?;
+    let seed = *identity.home.keys().ok()?.device.signing.secret();
+    let mut sockets: Vec<SocketAddr> = Vec::new();
+    for address in addresses_of(&meta, &device) {
+        let Ok(address) = address.parse::<PeerAddress>() else { continue };
+        for socket in address.resolve().await.unwrap_or_default() {
+            if !sockets.contains(&socket) && sockets.len() < ADDRESSES_MAX {
+                sockets.push(socket);
+            }
+        }
+    }
+    let name = server_name(&identity.id());
+    let mut tries = JoinSet::new();
+    for (n, socket) in (0..).zip(sockets) {
+        let (pod, name) = (pod.clone(), name.clone());
+        tries.spawn(async move {
+            tokio::time::sleep(ADDRESS_STAGGER * n).await;
+            pod.inner.endpoint.connect(socket, &name, seed, Expect::Key(device)).await
+        });
+    }
+    while let Some(tried) = tries.join_next().await {
+        match tried {
+            Ok(Ok(link)) => return Some(link),
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %device.short(), %error, "cannot reach a device");
+            }
+            Err(error) => tracing::error!(%error, "a dial did not end as it should"),
+        }
+    }
+    None
+}
