@@ -209,6 +209,13 @@ impl ReplicaKeys {
         self.secrets.contains_key(epoch)
     }
 
+    /// The secret of an epoch, however long ago it was, if this device holds it: of this identity,
+    /// of a branch that lost, or of an identity that was adopted.
+    #[must_use]
+    pub fn secret_of(&self, epoch: &EpochId) -> Option<&EpochSecret> {
+        self.secrets.get(epoch)
+    }
+
     /// The epoch to write under.
     pub(crate) fn newest_epoch(&self) -> Option<EpochId> {
         self.newest

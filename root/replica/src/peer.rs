@@ -367,8 +367,8 @@ impl Replica {
         }
     }
 
-    /// Acknowledges sets of blocks to every device of the identity that is connected; a stranger who
-    /// waits to be known is not told what is kept.
+    /// Acknowledges sets of blocks to every device of the identity that is connected; a stranger
+    /// who waits to be known is not told what is kept.
     pub(crate) fn tell_kept(
         &mut self,
         access: &mut Access<'_, '_>,

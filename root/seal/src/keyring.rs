@@ -1,8 +1,9 @@
 //! The epoch secrets a device holds: of its own identity, and of identities it adopted.
 
 use crate::envelope::EventKey;
-use crate::secret::{EpochId, EpochSecret};
+use crate::secret::EpochSecret;
 use rhizome_block::{CborError, Version, decode, encode, kind};
+use rhizome_identity::EpochId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use zeroize::{Zeroize, Zeroizing};

@@ -26,7 +26,7 @@ pub use envelope::{
     BODY_BYTES_MIN, COMMITMENT_BYTES, EnvelopeError, EventKey, NONCE_BYTES, body_bytes, seal_event,
 };
 pub use keyring::{KEYRING_EPOCHS_MAX, Keyring, KeyringError, KeyringKind};
-pub use secret::{EpochId, EpochSecret, Secret};
+pub use secret::{EpochSecret, Secret};
 pub use wrap::{SealingKeys, WRAPPED_SECRET_BYTES_MAX, WrapError, unwrap, wrap, wrapped_bytes};
 
 /// Whether this build leaves events and blocks readable, for the test control described above. A

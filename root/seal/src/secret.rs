@@ -1,7 +1,5 @@
 //! Secrets in memory: wiped when dropped, never printed, compared in constant time.
 
-use rhizome_block::Cid;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -55,16 +53,6 @@ impl EpochSecret {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
-}
-
-/// An epoch: its number, and the control record that made it. Two offline rotations make two epochs
-/// of one number, told apart by their records; the genesis record makes the first.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct EpochId {
-    /// Counts from 0.
-    pub n: u32,
-    /// The control record that made it.
-    pub record: Cid,
 }
 
 #[cfg(test)]

@@ -86,8 +86,8 @@ fn it(root: &Path, long: bool) -> Outcome {
     all(&steps, root, long)
 }
 
-/// The control of the canary test: without sealing the same search must hit. In a folder of its own,
-/// so that nothing built like that is ever taken for the program.
+/// The control of the canary test: without sealing the same search must hit. In a folder of its
+/// own, so that nothing built like that is ever taken for the program.
 fn without_sealing() -> [Step; 2] {
     let test = ["test", "--locked", "--quiet", "--features", "unsealed"];
     let unsealed = Step::cargo(&test).with(&["--target-dir", "target/unsealed"]);

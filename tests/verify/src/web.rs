@@ -7,8 +7,8 @@ use std::process::Command;
 /// The crates that must build. `tests/it/tests/tidy` compares this list with its table of crates.
 pub const PURE: &[&str] = &[
     "rhizome-block",
-    "rhizome-seal",
     "rhizome-identity",
+    "rhizome-seal",
     "rhizome-log",
     "rhizome-cluster",
     "rhizome-replica",

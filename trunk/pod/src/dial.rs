@@ -26,8 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(20);
 /// where two were written at once.
 const REMOVED_PAUSE: Duration = Duration::from_secs(600);
 
-/// By how much the device with the greater id waits after a link ended: when both dial at once, each
-/// takes the other's link for the newer one and closes its own.
+/// By how much the device with the greater id waits after a link ended: when both dial at once,
+/// each takes the other's link for the newer one and closes its own.
 const LATER: Duration = Duration::from_millis(200);
 
 /// Most devices dialled at once: more than a person has, and few enough for a router at home.

@@ -1,6 +1,6 @@
-//! A disk that lost or changed anything at all, beside a device that holds the same: everything comes
-//! back, and nothing is signed twice, whether the damaged device writes before or after it hears
-//! what it has forgotten.
+//! A disk that lost or changed anything at all, beside a device that holds the same: everything
+//! comes back, and nothing is signed twice, whether the damaged device writes before or after it
+//! hears what it has forgotten.
 
 use crate::support::folder::{ends_of_sections, segment, store};
 use crate::support::{Dice, Node, World, agree, export, is_long, link};

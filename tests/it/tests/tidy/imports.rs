@@ -25,8 +25,8 @@ const fn io(folder: &'static str, imports: &'static [&'static str]) -> Row {
 /// The table, lowest first. A crate imports only what stands above it here.
 pub const TABLE: &[Row] = &[
     pure("root/block", &[]),
-    pure("root/seal", &["root/block"]),
     pure("root/identity", &["root/block"]),
+    pure("root/seal", &["root/block", "root/identity"]),
     pure("root/log", &["root/block", "root/seal", "root/identity"]),
     pure("root/cluster", &["root/block", "root/identity", "root/log"]),
     pure("root/replica", &["root/block", "root/seal", "root/identity", "root/log", "root/cluster"]),

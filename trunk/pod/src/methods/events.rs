@@ -33,12 +33,8 @@ pub async fn open(identity: &Identity, log: LogId, seq: u64) -> Result<Option<Op
 
 /// Opens an event with the keys at hand.
 pub fn open_event(replica: &Replica, event: &Event) -> Option<Opened> {
-    let control = replica.control();
-    let epochs = [control.state().epoch().id, control.committed_state().epoch().id];
-    if !epochs.contains(&event.header.epoch) {
-        return None;
-    }
-    let key = EventKey::derive(replica.keys().newest_secret()?, &event.header.log.tag.0);
+    let secret = replica.keys().secret_of(&event.header.epoch)?;
+    let key = EventKey::derive(secret, &event.header.log.tag.0);
     let payload = event.open(&key).ok()?;
     let batch = Batch::from_body(&payload.body).ok();
     Some(Opened { at_ms: payload.hlc.ms(), batch })

@@ -5,6 +5,7 @@
 
 mod client;
 mod data;
+mod household;
 mod imports;
 mod process;
 mod removal;

@@ -1,89 +1,17 @@
 //! Devices that are lost: who may remove them, and what they are told when they turn up again.
 
-use crate::client::{LIMIT, TestPod};
-use rhizome_api::data::{GetRequest, SetRequest};
-use rhizome_api::device::{
-    JoinEvent, JoinRequest, LinkConfirmRequest, LinkEvent, LinkRequest, LostAnswer, LostRequest,
-};
-use rhizome_api::peer::AddRequest;
+use crate::client::TestPod;
+use crate::household::{ana, confirmed, has, invite, names, status, until};
+use rhizome_api::data::{GetRequest, HistoryRequest, SetRequest};
+use rhizome_api::device::{LostAnswer, LostRequest};
+use rhizome_api::log::{TailEvent, TailRequest};
 use rhizome_api::recovery::{RestoreAnswer, RestoreRequest};
-use rhizome_api::status::{StateWord, StatusAnswer};
+use rhizome_api::status::StateWord;
 use rhizome_api::{
-    ApiError, DataGet, DataSet, DeviceJoin, DeviceKind, DeviceLink, DeviceLinkConfirm, DeviceList,
-    DeviceLost, Empty, IdentityCreate, PeerAdd, PodInvite, RecoveryKit, RecoveryRestore, Secret,
-    Status,
+    ApiError, DataGet, DataHistory, DataSet, DeviceKind, DeviceLost, LogTail, RecoveryRestore,
+    Secret,
 };
 use serde_json::json;
-use std::future::Future;
-
-/// Looks every few milliseconds until `look` finds what it wants.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, found).await.unwrap_or_else(|_| panic!("{what}: not in time"))
-}
-
-async fn create(pod: &TestPod, device: &str) {
-    let request = rhizome_api::identity::CreateRequest {
-        name: "Ana".into(),
-        device_name: Some(device.into()),
-        kind: Some(DeviceKind::Laptop),
-    };
-    pod.call::<IdentityCreate>(&request).await.unwrap();
-}
-
-/// Links a new device.
-async fn link(trusted: &TestPod, newcomer: &TestPod, name: &str, kind: DeviceKind) {
-    let mut shown = trusted.stream::<DeviceLink>(&LinkRequest {}).await;
-    let LinkEvent::Code { words, addresses, .. } = shown.event().await else { panic!("no code") };
-    let (name, kind) = (Some(name.to_owned()), Some(kind));
-    let request = JoinRequest { code: words, name, kind, at: addresses };
-    let mut joining = newcomer.stream::<DeviceJoin>(&request).await;
-    let JoinEvent::Digits { digits } = joining.event().await else { panic!("no digits") };
-    let LinkEvent::Asking { session, .. } = shown.event().await else { panic!("nobody asks") };
-    let request = LinkConfirmRequest { session, digits };
-    trusted.call::<DeviceLinkConfirm>(&request).await.unwrap();
-    joining.all().await.unwrap();
-    shown.all().await.unwrap();
-}
-
-async fn invite(cloud: &TestPod) -> String {
-    cloud.call::<PodInvite>(&Empty {}).await.unwrap().url
-}
-
-async fn has(pod: &TestPod, path: &str) {
-    until(&format!("{path} is here"), || async {
-        let request = GetRequest { path: path.to_owned(), ..GetRequest::default() };
-        pod.call::<DataGet>(&request).await.ok()
-    })
-    .await;
-}
-
-async fn status(pod: &TestPod) -> StatusAnswer {
-    pod.call::<Status>(&Empty {}).await.unwrap()
-}
-
-/// Waits until everything here is confirmed.
-async fn confirmed(pod: &TestPod) {
-    until("everything is confirmed", || async {
-        let status = status(pod).await;
-        (status.order.committed_all && status.order.applied == status.order.index).then_some(())
-    })
-    .await;
-}
-
-async fn names(pod: &TestPod) -> Vec<String> {
-    let devices = pod.call::<DeviceList>(&Empty {}).await.unwrap().devices;
-    let mut names: Vec<String> = devices.into_iter().map(|device| device.name).collect();
-    names.sort();
-    names
-}
 
 async fn lose(
     pod: &TestPod,
@@ -110,21 +38,6 @@ async fn restore(
         dry_run: false,
     };
     pod.stream::<RecoveryRestore>(&request).await.all().await.map(|(_, answer)| answer)
-}
-
-/// A laptop and a phone of Ana's, and her cloud peer.
-async fn ana() -> (TestPod, TestPod, TestPod, Secret) {
-    let laptop = TestPod::reachable(false).await;
-    let phone = TestPod::reachable(false).await;
-    let cloud = TestPod::reachable(true).await;
-    create(&laptop, "laptop").await;
-    laptop.call::<PeerAdd>(&AddRequest { address: invite(&cloud).await }).await.unwrap();
-    link(&laptop, &phone, "phone", DeviceKind::Phone).await;
-    laptop.set("notes/one", json!({ "text": "before" })).await;
-    has(&phone, "notes/one").await;
-    confirmed(&laptop).await;
-    let words = laptop.call::<RecoveryKit>(&Empty {}).await.unwrap().words;
-    (laptop, phone, cloud, words)
 }
 
 /// What a removed device shows: it has seen the record, writes nothing and hears nothing.
@@ -216,4 +129,37 @@ async fn losing_an_admin_device_asks_for_the_words_when_one_signature_is_too_few
     assert_eq!(lose(&other, "phone", None, true).await.unwrap().needs_kit, None);
     lose(&other, "phone", None, false).await.unwrap();
     knows_that_it_is_out(&phone, "new laptop").await;
+}
+
+/// What its history says was assigned at each change of a document, newest first.
+async fn history(pod: &TestPod, path: &str) -> Vec<serde_json::Value> {
+    let request = HistoryRequest { path: path.to_owned(), ..HistoryRequest::default() };
+    let entries = pod.call::<DataHistory>(&request).await.unwrap().entries;
+    entries.into_iter().map(|entry| entry.fields).collect()
+}
+
+/// The newest events in a few words, oldest first, without control records.
+async fn tail(pod: &TestPod) -> Vec<String> {
+    let request = TailRequest { follow: false, limit: Some(100) };
+    let (events, _) = pod.stream::<LogTail>(&request).await.all().await.unwrap();
+    let told = events.into_iter().map(|TailEvent::Entry(entry)| entry);
+    told.filter(|entry| entry.app.is_some()).map(|entry| entry.summary).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_before_the_keys_changed_stays_readable() {
+    let (mut laptop, phone, _cloud, words) = ana().await;
+    lose(&laptop, "phone", Some(&words), false).await.unwrap();
+    laptop.set("notes/one", json!({ "text": "between" })).await;
+    confirmed(&laptop).await;
+    let changes = [json!({ "text": "between" }), json!({ "text": "before" })];
+    let summaries = ["set notes/one", "set notes/one"];
+    assert_eq!(history(&laptop, "notes/one").await, changes);
+    assert_eq!(tail(&laptop).await, summaries);
+    laptop.stop().await;
+    laptop.start().await;
+    assert_eq!(history(&laptop, "notes/one").await, changes);
+    assert_eq!(tail(&laptop).await, summaries);
+    // The removed device has the old keys only.
+    assert_eq!(tail(&phone).await, ["set notes/one"]);
 }
