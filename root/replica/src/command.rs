@@ -39,6 +39,13 @@ pub enum Command {
         /// Why.
         reason: RevokeReason,
     },
+    /// Give a device another name, which every device shows.
+    Rename {
+        /// The device.
+        device: DeviceId,
+        /// Its name from now on.
+        name: String,
+    },
     /// Change the keys.
     Rotate,
     /// Choose voters for the devices that are present, if others than now would be better.
@@ -165,6 +172,7 @@ impl Replica {
                 self.add_device(tick, &acceptance, signature, &name)
             }
             Command::Revoke { device, reason } => self.removal(tick, device, reason),
+            Command::Rename { device, name } => return self.rename(tick, device, &name),
             Command::Rotate => self.epoch_change(tick, &[]).map(ControlBody::RotateEpoch),
             Command::PlanVoters { present, mostly_on, policy } => {
                 return Ok(self.plan(&present, &mostly_on, policy));
@@ -194,12 +202,38 @@ impl Replica {
             serial: 1,
             made_ms: tick.now_ms,
         };
-        let by = Author::Device(self.device());
-        let certificate = DeviceCertificate::issue(body, signature, by, self.keys.signing())
-            .map_err(|error| CommandError::Certificate { what: error.to_string() })?;
+        let certificate = self.certificate(body, signature)?;
         let wraps =
             self.keys.wrap_newest(acceptance.sealing, &tick.entropy).ok_or(CommandError::NoKeys)?;
         Ok(ControlBody::AddDevice(AddDevice { certificate, wraps }))
+    }
+
+    /// A device's next certificate, which differs in its name: a name stands nowhere else.
+    fn rename(&self, tick: Tick, device: DeviceId, name: &str) -> Result<Change, CommandError> {
+        let known = self.control.state().device(&device).filter(|one| one.is_live());
+        let known = known.ok_or_else(|| CommandError::Control {
+            source: Arc::new(ControlError::NotLive { device }),
+        })?;
+        let before = known.certificate.body();
+        if self.keys.open_name(&before.name_sealed).as_deref() == Some(name) {
+            return Ok(Change::Nothing);
+        }
+        let name_sealed = self.keys.seal_name(name, &tick.entropy).ok_or(CommandError::NoKeys)?;
+        let serial = before.serial.saturating_add(1);
+        let body = CertificateBody { name_sealed, serial, made_ms: tick.now_ms, ..before.clone() };
+        let certificate = self.certificate(body, known.certificate.acceptance())?;
+        let next = AddDevice { certificate, wraps: Vec::new() };
+        Ok(Change::Record(Box::new(ControlBody::AddDevice(next))))
+    }
+
+    fn certificate(
+        &self,
+        body: CertificateBody,
+        acceptance: Signature,
+    ) -> Result<DeviceCertificate, CommandError> {
+        let by = Author::Device(self.device());
+        DeviceCertificate::issue(body, acceptance, by, self.keys.signing())
+            .map_err(|error| CommandError::Certificate { what: error.to_string() })
     }
 
     /// Whether this device can remove another by its own signature ([`Command::Revoke`]).

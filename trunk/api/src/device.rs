@@ -181,7 +181,7 @@ pub struct JoinAnswer {
     pub adopted: u64,
 }
 
-/// Gives a device another name.
+/// Gives a device another name, on every device of the identity.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RenameRequest {
     /// Its name, its id, or the start of its id.

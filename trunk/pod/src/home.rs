@@ -145,8 +145,6 @@ pub struct IdentityMeta {
     pub addresses: BTreeMap<String, Vec<String>>,
     /// When each device was last heard, by device id.
     pub heard_ms: BTreeMap<String, u64>,
-    /// Names that people gave devices later, by device id.
-    pub names: BTreeMap<String, String>,
     /// A restore that is not finished: the manifest to read from.
     pub restoring: Option<String>,
 }

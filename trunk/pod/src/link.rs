@@ -720,7 +720,7 @@ pub async fn describe(identity: &Identity, device: DeviceId) -> Device {
     let id = device.to_string();
     let heard = meta.heard_ms.get(&id).copied();
     Device {
-        name: meta.names.get(&id).cloned().unwrap_or(name),
+        name,
         kind: kind::to_api(device_kind),
         this: device == identity.handle.device,
         trusted,

@@ -26,7 +26,7 @@ pub async fn list(pod: &Pod) -> Result<ListAnswer, ApiError> {
     Ok(ListAnswer { devices: Facts::of(&*pod.current()?).await?.devices() })
 }
 
-/// Gives a device another name, in the eyes of this device.
+/// Gives a device another name, which every device of the identity shows.
 pub async fn rename(pod: &Pod, request: RenameRequest) -> Result<RenameAnswer, ApiError> {
     let identity = pod.current()?;
     let name = checked_name(&request.name)?;
@@ -36,10 +36,23 @@ pub async fn rename(pod: &Pod, request: RenameRequest) -> Result<RenameAnswer, A
         let message = format!("a device is called `{name}` already");
         return Err(ApiError::new(Problem::EXISTS, message).hint("rhizome device list"));
     }
-    identity.home.change_meta(|meta| {
-        meta.names.insert(id.to_string(), name);
-    })?;
+    let renamed = identity.handle.command(Command::Rename { device: id, name }).await;
+    if let Err(AskError::Refused(CommandError::NoAdmin)) = &renamed {
+        return Err(elsewhere(&identity, &facts).await?);
+    }
+    renamed?;
     Ok(RenameAnswer { device: shown(&Facts::of(&identity).await?, &id) })
+}
+
+/// This device may not name devices; others may.
+async fn elsewhere(identity: &Identity, facts: &Facts) -> Result<ApiError, ApiError> {
+    let admins = identity
+        .handle
+        .look(|replica, _| replica.control().state().admins().collect::<Vec<_>>())
+        .await?;
+    let names: Vec<String> = admins.iter().map(|id| facts.name(id)).collect();
+    let error = ApiError::new(Problem::NOT_PERMITTED, "this device may not name devices");
+    Ok(error.hint(format!("do it on {}", names.join(" or "))))
 }
 
 fn shown(facts: &Facts, id: &DeviceId) -> Device {

@@ -80,13 +80,6 @@ impl Facts {
     pub async fn of(identity: &Identity) -> Result<Self, ApiError> {
         let mut facts = identity.handle.look(|replica, _| Self::inside(replica)).await?;
         facts.meta = identity.home.meta().unwrap_or_default();
-        for (id, name) in &facts.meta.names {
-            if let Ok(id) = id.parse::<DeviceId>()
-                && let Some(member) = facts.members.get_mut(&id)
-            {
-                member.name.clone_from(name);
-            }
-        }
         facts.connected = identity.links().keys().copied().collect();
         let cloud = facts.others().filter(|one| one.kind == DeviceKind::CloudPeer);
         let cloud = cloud.map(|one| one.id).collect();

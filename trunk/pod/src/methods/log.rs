@@ -198,6 +198,9 @@ fn control_entry(facts: &Facts, record: &ControlRecord, bytes: u64) -> Entry {
 
 fn control_summary(facts: &Facts, body: &ControlBody) -> String {
     match body {
+        ControlBody::AddDevice(add) if add.certificate.body().serial > 1 => {
+            format!("device {} got its name", facts.name(&add.certificate.device()))
+        }
         ControlBody::AddDevice(add) => {
             format!("device {} was let in", facts.name(&add.certificate.device()))
         }

@@ -7,5 +7,6 @@ mod client;
 mod data;
 mod household;
 mod imports;
+mod naming;
 mod process;
 mod removal;
