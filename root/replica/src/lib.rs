@@ -17,6 +17,7 @@ mod fixture;
 mod found;
 mod input;
 mod keys;
+mod listed;
 mod message;
 mod open;
 mod order;
@@ -38,6 +39,7 @@ pub use input::{
     Alarm, CloseReason, Effect, Input, OrderCommand, OrderNews, Tick, Ticket, VoterList, Write,
 };
 pub use keys::{ReplicaKeys, epoch_info};
+pub use listed::{block_bytes, event_bytes};
 pub use message::{ControlHead, MESSAGE_BYTES_MAX, Message, MessageError, MessageKind};
 pub use open::Replay;
 pub use pins::{Manifest, ManifestError, ManifestKind, PIN_BLOCKS_MAX, PinPurpose, PinSet};

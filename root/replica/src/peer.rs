@@ -195,7 +195,8 @@ impl Replica {
         peer.greeted = true;
         peer.control = Some(control);
         (peer.order_at, peer.order_sent) = (order.i, order.i);
-        peer.kept = pins.into_iter().collect();
+        peer.kept = pins.iter().copied().collect();
+        self.learn_sets(access, device, &pins, effects)?;
         self.compare_end(access, device, order, effects)?;
         self.send_control(device, effects);
         self.ship_order(access, device, effects)?;

@@ -257,7 +257,7 @@ impl Replica {
         Ok(found)
     }
 
-    fn is_cloud_peer(&self, device: &DeviceId) -> bool {
+    pub(crate) fn is_cloud_peer(&self, device: &DeviceId) -> bool {
         let device = self.control.state().device(device);
         device.is_some_and(|one| one.certificate.body().kind == DeviceKind::CloudPeer)
     }
@@ -438,6 +438,9 @@ impl Replica {
             for fetch in self.fetching.values_mut() {
                 expected |= fetch.missing.remove(&cid);
             }
+            if !expected && self.take_list(access, device, &block)? {
+                continue;
+            }
             if expected && cid.codec() == Codec::Raw && !has_block(access, &cid)? {
                 self.stage_block(block);
             }
@@ -472,19 +475,26 @@ impl Replica {
         for manifest in &pins {
             access.index.put(rows::kept_key(&device, manifest), Vec::new());
         }
+        self.learn_sets(access, device, &pins, effects)?;
         if let Some(peer) = self.peers.get_mut(&device) {
             peer.kept.extend(pins);
         }
         self.offer_pins(access, device, effects)
     }
 
-    /// Which peers acknowledged which sets, and what the sets are for.
+    /// Which peers acknowledged which sets, and what the sets are for: those kept here, and
+    /// checkpoints that only cloud peers keep.
     pub fn pins(
         &self,
         access: &Access<'_, '_>,
     ) -> Result<BTreeMap<Cid, (Manifest, BTreeSet<DeviceId>)>, ReplicaError> {
         let mut pins = BTreeMap::new();
-        for (cid, bytes) in self.manifests(access)? {
+        let mut known = self.manifests(access)?;
+        access.index.scan_prefix(&[space::LISTED], &mut |key, bytes| {
+            known.extend(Cid::from_bytes(&key[1..]).ok().map(|cid| (cid, bytes.to_vec())));
+            ControlFlow::Continue(())
+        })?;
+        for (cid, bytes) in known {
             if let Ok(manifest) = Manifest::read(&bytes) {
                 pins.insert(cid, (manifest, BTreeSet::new()));
             }

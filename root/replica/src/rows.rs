@@ -40,6 +40,8 @@ pub mod space {
     pub const FLOOR: u8 = 0x0d;
     /// Devices known from elsewhere while the disk may have forgotten something.
     pub const DOUBT: u8 = 0x0e;
+    /// The list of a set that a cloud peer keeps and this device does not.
+    pub const LISTED: u8 = 0x0f;
 }
 
 /// A row is not what we wrote: the index is damaged and must be rebuilt.
@@ -204,6 +206,10 @@ pub(crate) fn block_key(cid: &Cid) -> Vec<u8> {
 
 pub(crate) fn pin_key(root: &Cid) -> Vec<u8> {
     key(space::PIN, &root.to_bytes(), None)
+}
+
+pub(crate) fn listed_key(root: &Cid) -> Vec<u8> {
+    key(space::LISTED, &root.to_bytes(), None)
 }
 
 pub(crate) fn kept_key(device: &rhizome_identity::DeviceId, root: &Cid) -> Vec<u8> {

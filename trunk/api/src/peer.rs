@@ -30,7 +30,7 @@ pub struct Peer {
     pub device: Device,
     /// Where it is reached.
     pub addresses: Vec<String>,
-    /// How many bytes it holds of ours, if it said.
+    /// How many bytes of what is here it acknowledged holding, if it did.
     #[serde(default)]
     pub holds_bytes: Option<u64>,
     /// How many bytes it takes, if it said.

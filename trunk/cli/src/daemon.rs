@@ -1,6 +1,7 @@
 //! Finds the pod of a folder, or starts one.
 
 use crate::client::Client;
+use crate::config::PodConfig;
 use crate::platform;
 use rhizome_api::pod::PingAnswer;
 use rhizome_api::{ApiError, Empty, Exit, PROBLEMS, PodPing, Problem};
@@ -32,12 +33,24 @@ pub(crate) async fn reach(dir: &Path, start: bool) -> Result<(Client, PingAnswer
     match client.call::<PodPing>(&Empty {}).await {
         Ok((ping, _)) => Ok((client, ping)),
         Err(error) if error.id != Problem::POD_UNREACHABLE.id || !start => Err(error),
+        Err(_) if rhizome_pod::is_host(dir) && !hosts(dir)? => Err(host_is_off(dir)),
         Err(_) => {
             let mut start = launch(dir, &[])?;
             let ping = wait_for(&client, &mut start, dir).await?;
             Ok((client, ping))
         }
     }
+}
+
+/// Whether a pod started here would host, by its settings alone.
+fn hosts(dir: &Path) -> Result<bool, ApiError> {
+    Ok(PodConfig::of_surroundings(dir)?.host == Some(true))
+}
+
+/// A pod without the flags of a host would answer here, and serve nobody: none is started.
+fn host_is_off(dir: &Path) -> ApiError {
+    let message = format!("{} hosts encrypted copies, and its pod is not running", dir.display());
+    ApiError::new(Problem::POD_UNREACHABLE, message).hint("rhizome run --host --listen ADDRESS")
 }
 
 /// Where a pod that was started on demand writes what it has to say.
@@ -205,6 +218,19 @@ mod tests {
             None,
             &expect!["RZ-0003 3 pod did not answer within 5 s"],
         );
+    }
+
+    #[tokio::test]
+    async fn no_pod_is_started_in_the_folder_of_a_host_unless_it_would_host() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("hosting-index")).unwrap();
+        let error = reach(dir.path(), true).await.unwrap_err();
+        assert_eq!((error.exit, error.id.as_str()), (3, "RZ-0003"));
+        assert!(error.message.contains("hosts encrypted copies"), "{}", error.message);
+        assert_eq!(error.hint.as_deref(), Some("rhizome run --host --listen ADDRESS"));
+        assert!(!dir.path().join("run").exists(), "nothing was created");
+        std::fs::write(dir.path().join("config.toml"), "[pod]\nhost = true\n").unwrap();
+        assert!(hosts(dir.path()).unwrap());
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ mod writes;
 
 pub use handle::{AskError, EditError, Handle, WriteDone};
 pub use home::{Home, HomeError, IdentityHome, IdentityMeta, KeyFile};
-pub use pod::{Pod, PodError, PodOptions, run};
+pub use pod::{Pod, PodError, PodOptions, is_host, run};
 
 /// The app whose documents the command line shows unless told otherwise.
 pub const DEFAULT_APP: &str = "org.rhizome.pod";

@@ -25,6 +25,15 @@ pub const LINK_NAME: &str = "link.rhizome";
 /// Under this name a cloud peer answers a recovery kit.
 pub const RECOVER_NAME: &str = "recover.rhizome";
 
+/// Folder of the index of all hosted identities.
+const HOSTING_INDEX: &str = "hosting-index";
+
+/// Whether a pod of this folder has hosted others: one without `--host` would not serve them.
+#[must_use]
+pub fn is_host(dir: &Path) -> bool {
+    dir.join(HOSTING_INDEX).is_dir()
+}
+
 /// Under this name a cloud peer answers somebody who wants to be hosted.
 pub const HOST_NAME: &str = "host.rhizome";
 
@@ -176,6 +185,10 @@ impl Pod {
             stop,
         };
         let pod = Self { inner: Arc::new(inner) };
+        if pod.inner.options.host {
+            // It also tells later commands that this folder is a host's.
+            pod.shared_index()?;
+        }
         for home in pod.inner.home.identities()? {
             pod.admit(&home)?;
         }
@@ -236,7 +249,7 @@ impl Pod {
         if let Some(index) = self.inner.shared.get() {
             return Ok(Arc::clone(index));
         }
-        let path = self.inner.home.dir().join("hosting-index");
+        let path = self.inner.home.dir().join(HOSTING_INDEX);
         let sled =
             SledIndex::open(&path, &SledConfig::default()).map_err(OpenIdentityError::from)?;
         let buffered = BufferedIndex::new(Arc::new(sled)).map_err(OpenIdentityError::from)?;

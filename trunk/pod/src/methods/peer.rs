@@ -3,6 +3,7 @@
 use crate::home::{addresses_of, server_name};
 use crate::identity::Identity;
 use crate::methods::facts::{Facts, Member};
+use crate::methods::pins;
 use crate::pod::{HOST_NAME, Pod};
 use rhizome_api::peer::{
     AddAnswer, AddRequest, ListAnswer, Peer, TestAnswer, TestRequest, TestStep,
@@ -11,6 +12,7 @@ use rhizome_api::{ApiError, DeviceKind};
 use rhizome_net::{Expect, PeerAddress, PeerInvite};
 use std::fmt::Display;
 use std::time::Duration;
+use tokio::task::block_in_place;
 
 /// Adds a cloud peer.
 pub async fn add(pod: &Pod, request: AddRequest) -> Result<AddAnswer, ApiError> {
@@ -19,16 +21,19 @@ pub async fn add(pod: &Pod, request: AddRequest) -> Result<AddAnswer, ApiError> 
 
 /// The cloud peers, and other devices whose address is known.
 pub async fn list(pod: &Pod) -> Result<ListAnswer, ApiError> {
-    let facts = Facts::of(&*pod.current()?).await?;
-    let mut peers: Vec<Peer> = facts
-        .others()
-        .map(|member| Peer {
-            device: facts.device(member),
-            addresses: addresses_of(&facts.meta, &member.id),
-            ..Peer::default()
-        })
-        .filter(|peer| peer.device.kind == DeviceKind::CloudPeer || !peer.addresses.is_empty())
-        .collect();
+    let identity = pod.current()?;
+    let facts = Facts::of(&identity).await?;
+    let mut peers = Vec::new();
+    for member in facts.others() {
+        let addresses = addresses_of(&facts.meta, &member.id);
+        if member.kind != DeviceKind::CloudPeer && addresses.is_empty() {
+            continue;
+        }
+        let index = identity.handle.index();
+        let holds_bytes = block_in_place(|| pins::held_bytes(index, &facts, &member.id))?;
+        let device = facts.device(member);
+        peers.push(Peer { device, addresses, holds_bytes, ..Peer::default() });
+    }
     peers.sort_by(|a, b| (&a.device.name, &a.device.id).cmp(&(&b.device.name, &b.device.id)));
     Ok(ListAnswer { peers })
 }

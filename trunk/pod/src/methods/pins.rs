@@ -1,11 +1,12 @@
 //! Which sets of blocks are kept where, read from the index without asking the actor.
 
+use crate::methods::facts::Facts;
 use crate::methods::failure;
-use rhizome_api::ApiError;
+use rhizome_api::{ApiError, Problem};
 use rhizome_block::Cid;
 use rhizome_identity::DeviceId;
 use rhizome_log::{Index, Seen, scan_prefix};
-use rhizome_replica::{Manifest, PinPurpose, space};
+use rhizome_replica::{Manifest, PinPurpose, ReplicaError, block_bytes, event_bytes, space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -44,8 +45,9 @@ fn about(cid: &Cid, bytes: impl FnOnce() -> Option<Vec<u8>>) -> Option<About> {
 }
 
 fn look(index: &dyn Index, cid: &Cid) -> Option<About> {
-    let key = [&[space::PIN], cid.to_bytes().as_slice()].concat();
-    about(cid, || index.get(&key).ok().flatten())
+    let key = |space: u8| [&[space], cid.to_bytes().as_slice()].concat();
+    let row = |space: u8| index.get(&key(space)).ok().flatten();
+    about(cid, || row(space::PIN).or_else(|| row(space::LISTED)))
 }
 
 /// The newest place in the order whose checkpoint one of `holders` acknowledged holding.
@@ -69,6 +71,42 @@ pub fn frontier(index: &dyn Index, holders: &BTreeSet<DeviceId>) -> Result<Optio
         })
     });
     Ok(whole.max_by_key(|seen| seen.i))
+}
+
+/// How many bytes of what is here a device acknowledged holding: the logs it has all of, or signed
+/// the places of, and whole sets of blocks. `None` if it acknowledged nothing yet.
+pub fn held_bytes(
+    index: &dyn Index,
+    facts: &Facts,
+    device: &DeviceId,
+) -> Result<Option<u64>, ApiError> {
+    let failed = |error: ReplicaError| ApiError::from_error(Problem::DISK, &error);
+    let mut bytes = None;
+    for log in &facts.status.logs {
+        let to = match log.held_by.contains(device) {
+            true => log.held,
+            false if facts.voters == [*device] => log.placed,
+            false => 0,
+        };
+        if to > 0 {
+            *bytes.get_or_insert(0) += event_bytes(index, &log.log, to).map_err(failed)?;
+        }
+    }
+    let mut blocks = BTreeSet::new();
+    let prefix = [&[space::KEPT], device.0.as_slice()].concat();
+    let scanned = scan_prefix(index, &prefix, false, &mut |key, _| {
+        let pin = [&[space::PIN], &key[prefix.len()..]].concat();
+        let manifest = index.get(&pin).ok().flatten();
+        if let Some(manifest) = manifest.and_then(|bytes| Manifest::read(&bytes).ok()) {
+            blocks.extend(manifest.blocks);
+        }
+        ControlFlow::Continue(())
+    });
+    scanned.map_err(|error| failure::index(&error))?;
+    if !blocks.is_empty() {
+        *bytes.get_or_insert(0) += block_bytes(index, &blocks).map_err(failed)?;
+    }
+    Ok(bytes)
 }
 
 /// How many attachments are kept here.

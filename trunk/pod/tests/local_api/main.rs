@@ -8,5 +8,6 @@ mod data;
 mod household;
 mod imports;
 mod naming;
+mod places;
 mod process;
 mod removal;
