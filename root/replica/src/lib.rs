@@ -42,6 +42,7 @@ pub use keys::{ReplicaKeys, epoch_info};
 pub use listed::{block_bytes, event_bytes};
 pub use message::{ControlHead, MESSAGE_BYTES_MAX, Message, MessageError, MessageKind};
 pub use open::Replay;
+pub use order::past_control;
 pub use pins::{Manifest, ManifestError, ManifestKind, PIN_BLOCKS_MAX, PinPurpose, PinSet};
 pub use rows::{RowError, space};
 pub use state::Replica;

@@ -7,7 +7,7 @@ use crate::rows::{self, EntryRow, EventRow};
 use crate::state::{Replica, Role};
 use rhizome_cluster::{Certificate, CertificateError, Chain, Entry, EntryBody, Ready, Sequencer};
 use rhizome_identity::{ControlBody, ControlRecord, DeviceId};
-use rhizome_log::{Dep, Position, Seen};
+use rhizome_log::{Dep, Index, Position, Seen};
 use std::collections::BTreeSet;
 
 /// Most entries of one message and of one proposal: an entry is some 150 bytes, so this stays far
@@ -283,6 +283,21 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+/// The last place up to `end` that is reached from `from` over control records alone: none of them
+/// changes a document, so a checkpoint cut at `from` holds everything up to there.
+pub fn past_control(index: &dyn Index, from: Seen, end: u64) -> Result<Seen, ReplicaError> {
+    let mut seen = from;
+    while seen.i < end {
+        let Some(bytes) = index.get(&rows::entry_key(seen.i + 1))? else { break };
+        let row: EntryRow = rows::parse(&bytes)?;
+        if !matches!(row.body, EntryBody::Control { .. }) {
+            break;
+        }
+        seen = row.seen;
+    }
+    Ok(seen)
 }
 
 /// After such a record others may order: nothing is placed behind it in the same breath.

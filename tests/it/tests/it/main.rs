@@ -20,6 +20,7 @@ mod keys;
 mod kill9;
 mod lan;
 mod link_kill;
+mod pinned;
 mod recover;
 mod support;
 mod voters;

@@ -67,7 +67,7 @@ pub struct Facts {
     pub control: (Cid, Cid),
     /// The epoch in use.
     pub epoch: EpochId,
-    /// The newest place whose checkpoint a cloud peer holds.
+    /// The newest place up to which every event is in a checkpoint that a cloud peer holds.
     pub pinned: Option<Seen>,
     /// What people call things.
     pub meta: IdentityMeta,
@@ -83,7 +83,7 @@ impl Facts {
         facts.connected = identity.links().keys().copied().collect();
         let cloud = facts.others().filter(|one| one.kind == DeviceKind::CloudPeer);
         let cloud = cloud.map(|one| one.id).collect();
-        facts.pinned = pins::frontier(identity.handle.index(), &cloud)?;
+        facts.pinned = pins::frontier(identity.handle.index(), &cloud, facts.status.applied.i)?;
         Ok(facts)
     }
 

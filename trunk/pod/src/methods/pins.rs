@@ -6,7 +6,9 @@ use rhizome_api::{ApiError, Problem};
 use rhizome_block::Cid;
 use rhizome_identity::DeviceId;
 use rhizome_log::{Index, Seen, scan_prefix};
-use rhizome_replica::{Manifest, PinPurpose, ReplicaError, block_bytes, event_bytes, space};
+use rhizome_replica::{
+    Manifest, PinPurpose, ReplicaError, block_bytes, event_bytes, past_control, space,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -50,8 +52,14 @@ fn look(index: &dyn Index, cid: &Cid) -> Option<About> {
     about(cid, || row(space::PIN).or_else(|| row(space::LISTED)))
 }
 
-/// The newest place in the order whose checkpoint one of `holders` acknowledged holding.
-pub fn frontier(index: &dyn Index, holders: &BTreeSet<DeviceId>) -> Result<Option<Seen>, ApiError> {
+/// The newest place in the order, up to `applied`, before which every event is in a checkpoint that
+/// one of `holders` acknowledged holding. Control records behind it change no document, so a device
+/// that joins later makes nothing less safe.
+pub fn frontier(
+    index: &dyn Index,
+    holders: &BTreeSet<DeviceId>,
+    applied: u64,
+) -> Result<Option<Seen>, ApiError> {
     let mut kept: BTreeMap<DeviceId, BTreeSet<Cid>> = BTreeMap::new();
     let scanned = scan_prefix(index, &[space::KEPT], false, &mut |key, _| {
         if let Some((device, cid)) = key[1..].split_first_chunk::<32>()
@@ -70,7 +78,9 @@ pub fn frontier(index: &dyn Index, holders: &BTreeSet<DeviceId>) -> Result<Optio
             (about.purpose == PinPurpose::Snapshot && is_whole).then_some(about.seen)
         })
     });
-    Ok(whole.max_by_key(|seen| seen.i))
+    let Some(newest) = whole.max_by_key(|seen| seen.i) else { return Ok(None) };
+    let reached = past_control(index, newest, applied);
+    reached.map(Some).map_err(|error| ApiError::from_error(Problem::DAMAGED, &error))
 }
 
 /// How many bytes of what is here a device acknowledged holding: the logs it has all of, or signed

@@ -68,6 +68,19 @@ impl Node {
         self.ask::<DataSettle>(&SettleRequest { level, timeout_ms }).await;
     }
 
+    /// Waits until the devices of those names order, and everything here has its place. Adding a
+    /// steadier device hands the order over a little later, and what only this one has confirmed
+    /// until then is on this one only.
+    pub async fn ordered_by(&self, names: &[&str]) {
+        let what = format!("{names:?} order for {}", self.name);
+        let look = || async {
+            let order = self.status().await.order;
+            let settled = order.committed_all && order.applied == order.index;
+            if settled && order.voters == names { Ok(()) } else { Err(format!("{order:?}")) }
+        };
+        until(&what, PATIENCE, look).await;
+    }
+
     /// How it is.
     pub async fn status(&self) -> StatusAnswer {
         self.ask::<Status>(&Empty {}).await
