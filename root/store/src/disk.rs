@@ -21,6 +21,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// below the 1,024 files a process may open by default on Linux.
 const FILES_OPEN_MAX: usize = 64;
 
+/// Room that appends leave on the disk, so that the index can follow what was appended: twice what
+/// may wait to be written into it.
+const RESERVE_BYTES: u64 = 2 * crate::PENDING_BYTES_MAX as u64;
+
+/// On a small disk the reserve is this part of it, or there would be nothing left to write.
+const RESERVE_PART: u64 = 16;
+
 /// One folder of files that grow at their end.
 ///
 /// Nothing is durable before [`Disk::sync`] of its file and, for a file made, removed or renamed
@@ -57,11 +64,22 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self) -> io::Result<()>;
 }
 
-/// A [`Disk`] of real files in a real folder.
+/// A [`Disk`] of real files in a real folder. It is full a little before the disk is.
 #[derive(Debug)]
 pub struct FileDisk {
     folder: PathBuf,
     files: Mutex<BTreeMap<String, Arc<File>>>,
+    reserve_bytes: u64,
+}
+
+/// Whether so little room is left on the disk of `folder` that a [`FileDisk`] there takes no
+/// appends.
+pub fn is_short_of_room(folder: &Path) -> io::Result<bool> {
+    Ok(platform::free_bytes(folder)? < reserve_bytes(folder)?)
+}
+
+fn reserve_bytes(folder: &Path) -> io::Result<u64> {
+    Ok((platform::total_bytes(folder)? / RESERVE_PART).min(RESERVE_BYTES))
 }
 
 impl FileDisk {
@@ -70,7 +88,18 @@ impl FileDisk {
         if !folder.is_dir() {
             platform::create_folder(folder)?;
         }
-        Ok(Self { folder: folder.to_owned(), files: Mutex::default() })
+        let reserve_bytes = reserve_bytes(folder)?;
+        Ok(Self { folder: folder.to_owned(), files: Mutex::default(), reserve_bytes })
+    }
+
+    fn check_room(&self, bytes: usize) -> io::Result<()> {
+        let free = platform::free_bytes(&self.folder)?;
+        if free >= self.reserve_bytes.saturating_add(bytes as u64) {
+            return Ok(());
+        }
+        let (free, kept) = (free >> 10, self.reserve_bytes >> 10);
+        let what = format!("{free} KiB are free, and {kept} KiB are kept for the index");
+        Err(io::Error::new(io::ErrorKind::StorageFull, what))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -103,6 +132,7 @@ impl Disk for FileDisk {
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let file = self.file(name)?;
+        self.check_room(bytes.len())?;
         platform::write_at(&file, file.metadata()?.len(), bytes)
     }
 

@@ -14,7 +14,7 @@ mod private;
 mod segments;
 mod store;
 
-pub use disk::{Crash, Disk, FaultDisk, Faults, FileDisk, Flip, MemoryDisk};
+pub use disk::{Crash, Disk, FaultDisk, Faults, FileDisk, Flip, MemoryDisk, is_short_of_room};
 pub use format::{FolderError, STORE_VERSION, StoreFolder};
 pub use index::{BufferedIndex, FlushIndex, PENDING_BYTES_MAX, PrefixIndex, SledConfig, SledIndex};
 pub use platform::LockError;

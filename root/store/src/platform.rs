@@ -63,6 +63,29 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     system::sync_folder(path)
 }
 
+/// Bytes that may still be written to the disk of `folder`.
+#[cfg(any(unix, windows))]
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    fs4::available_space(folder)
+}
+
+/// Bytes that the disk of `folder` has.
+#[cfg(any(unix, windows))]
+pub(crate) fn total_bytes(folder: &Path) -> io::Result<u64> {
+    fs4::total_space(folder)
+}
+
+/// Elsewhere nobody says; the disk refuses when it is full.
+#[cfg(not(any(unix, windows)))]
+pub(crate) fn free_bytes(_folder: &Path) -> io::Result<u64> {
+    Ok(u64::MAX)
+}
+
+#[cfg(not(any(unix, windows)))]
+pub(crate) fn total_bytes(_folder: &Path) -> io::Result<u64> {
+    Ok(u64::MAX)
+}
+
 /// Fills as much of `buffer` as the file holds from `offset` on; returns how much that was.
 pub(crate) fn read_at(file: &File, mut offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;

@@ -51,6 +51,19 @@ pub enum EngineError {
     Journal(#[from] JournalError),
 }
 
+impl EngineError {
+    /// Whether the index is what failed. What the journal holds is as it was.
+    #[must_use]
+    pub fn is_of_index(&self) -> bool {
+        matches!(
+            self,
+            Self::Index(_)
+                | Self::Documents(DocumentError::Index(_))
+                | Self::Replica(ReplicaError::Index(_))
+        )
+    }
+}
+
 /// One replica and the documents of its apps.
 pub struct Engine {
     pub(crate) replica: Replica,

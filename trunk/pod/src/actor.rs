@@ -6,13 +6,14 @@
 use crate::clock;
 use crate::handle::{AskError, Changes, Handle, Pulse, WriteDone};
 use crate::journal::Segments;
+use crate::lasting::{Gone, LastingIndex, Renewal};
 use rhizome_block::{Block, Cid};
 use rhizome_engine::{Done, Edit, Engine, EngineError, Work};
 use rhizome_identity::{DeviceId, IdentityId};
 use rhizome_log::{Index, Overlay, Run};
 use rhizome_replica::{
     Access, Alarm, Base, CloseReason, Command, Effect, Input, Message, OrderCommand, OrderNews,
-    Outcome, PinSet, Replica, ReplicaError, Ticket, Write,
+    Outcome, PinSet, Replica, Ticket, Write,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -100,8 +101,9 @@ pub enum Notice {
     Order(OrderCommand),
     /// Tell the person.
     Alarm(Alarm),
-    /// This connection to a device must be closed.
-    Close(DeviceId, u64, CloseReason),
+    /// This connection to a device must be closed. What was said to it may still be on its way: its
+    /// stream ends, and the other side hears so, when the sender is dropped.
+    Close(DeviceId, u64, CloseReason, Option<mpsc::Sender<Message>>),
 }
 
 /// Everything an actor needs to run.
@@ -112,18 +114,22 @@ pub struct Parts {
     pub engine: Engine,
     /// The index.
     pub index: Arc<dyn Index>,
+    /// How the index is opened again when it fails; one that others share is not.
+    pub renewal: Option<Renewal>,
     /// The segments.
     pub journal: Segments,
-    /// Opens the engine anew from the rows of the index, after an append failed.
+    /// Opens the engine anew, after the disk failed.
     pub reopen: Reopen,
 }
 
-/// Opens an engine from the rows of its index.
-pub type Reopen = Box<dyn Fn(&dyn Index) -> Result<Engine, ReplicaError> + Send>;
+/// Opens an engine from the rows of its index and what the segments hold beyond it.
+pub type Reopen = Box<dyn Fn(&dyn Index, &Segments) -> Result<Engine, EngineError> + Send>;
 
 struct Actor {
     engine: Engine,
     index: Arc<dyn Index>,
+    shown: Arc<LastingIndex>,
+    renewal: Option<Renewal>,
     journal: Segments,
     reopen: Reopen,
     peers: BTreeMap<DeviceId, Line>,
@@ -143,11 +149,13 @@ pub fn start(parts: Parts) -> (Handle, mpsc::UnboundedReceiver<Notice>) {
     let (changes, _) = broadcast::channel(CHANGES_BEHIND_MAX);
     let (pulse, pulses) = watch::channel(Pulse::default());
     let (notices, heard) = mpsc::unbounded_channel();
+    let shown = LastingIndex::new(Arc::clone(&parts.index), parts.renewal.is_some());
+    let shown = Arc::new(shown);
     let handle = Handle {
         identity: parts.identity,
         device: parts.engine.replica().device(),
         ask,
-        index: Arc::clone(&parts.index),
+        index: Arc::clone(&shown) as Arc<dyn Index>,
         store: parts.journal.store().clone(),
         changes: changes.clone(),
         pulse: pulses,
@@ -156,6 +164,8 @@ pub fn start(parts: Parts) -> (Handle, mpsc::UnboundedReceiver<Notice>) {
     let actor = Actor {
         engine: parts.engine,
         index: parts.index,
+        shown,
+        renewal: parts.renewal,
         journal: parts.journal,
         reopen: parts.reopen,
         peers: BTreeMap::new(),
@@ -179,13 +189,18 @@ impl Actor {
             tracing::error!(error = &error as &dyn std::error::Error, "identity does not start");
         }
         let why: Arc<str> = loop {
-            if asks.recv_many(&mut batch, BATCH_MAX).await == 0 {
+            let asked = tokio::select! {
+                asked = asks.recv_many(&mut batch, BATCH_MAX) => asked,
+                () = self.shown.broken() => usize::MAX,
+            };
+            if asked == 0 {
                 break "the pod is closing".into();
             }
             let closing = batch.iter().any(|ask| matches!(ask, Ask::Close));
             let moves = batch.iter().any(|ask| !matches!(ask, Ask::Look(_)));
             let asked = std::mem::take(&mut batch);
             let done = tokio::task::block_in_place(|| {
+                self.mend_index()?;
                 self.batch(asked, None).or_else(|error| self.recover(error))
             });
             if let Err(error) = done {
@@ -204,23 +219,72 @@ impl Actor {
         drop(asks);
         drop(self.journal);
         drop(self.index);
+        self.shown.end();
+        drop(self.shown);
         self.pulse.send_modify(|pulse| pulse.ended = Some(why));
     }
 
-    /// After a failed append: answers the writers, and goes back to what is on the disk. Nothing of
-    /// the failed batch left this device, and no sequence number of it is used again.
+    /// After a failed append or a failed index: answers the writers, and goes back to what is on
+    /// the disk. Nothing of the failed batch left this device. After a failed append no sequence
+    /// number of it is used again.
     fn recover(&mut self, error: EngineError) -> Result<(), EngineError> {
-        if !matches!(error, EngineError::Journal(_)) {
+        let is_journal = matches!(error, EngineError::Journal(_));
+        let is_index = error.is_of_index() && self.renewal.is_some();
+        if !is_journal && !is_index {
             return Err(error);
         }
         tracing::error!(error = &error as &dyn std::error::Error, "disk refuses to be written");
         let _ = self.fail(&error);
-        self.engine = (self.reopen)(&*self.index)?;
-        self.engine.start_new_incarnations();
-        for (device, line) in std::mem::take(&mut self.peers) {
-            self.notify(Notice::Close(device, line.connection, CloseReason::Misbehaved));
+        if is_journal && !self.shown.is_broken() {
+            match (self.reopen)(&*self.index, &self.journal) {
+                Err(error) if error.is_of_index() => self.renew_index()?,
+                opened => self.engine = opened?,
+            }
+        } else {
+            self.renew_index()?;
+        }
+        if is_journal {
+            self.engine.start_new_incarnations();
+        }
+        self.hang_up_all();
+        Ok(())
+    }
+
+    /// Opens the index again if somebody could not read it, or if there is room for it now.
+    fn mend_index(&mut self) -> Result<(), EngineError> {
+        let may_go_back = self.renewal.as_ref().is_some_and(Renewal::may_go_back);
+        if self.shown.is_broken() || may_go_back {
+            self.renew_index()?;
+            self.hang_up_all();
         }
         Ok(())
+    }
+
+    /// Opens the index again and folds into it what it lacks. One that fails at once is opened once
+    /// more: the disk may have filled up just now.
+    fn renew_index(&mut self) -> Result<(), EngineError> {
+        self.open_index().or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "index failed again");
+            self.open_index()
+        })
+    }
+
+    fn open_index(&mut self) -> Result<(), EngineError> {
+        let Some(renewal) = &mut self.renewal else { return Ok(()) };
+        self.shown.hide();
+        self.index = Arc::new(Gone);
+        self.index = renewal.open()?;
+        self.engine = (self.reopen)(&*self.index, &self.journal)?;
+        self.shown.show(Arc::clone(&self.index));
+        Ok(())
+    }
+
+    /// The engine is another one: it meets everybody anew.
+    fn hang_up_all(&mut self) {
+        for (device, line) in std::mem::take(&mut self.peers) {
+            let reason = CloseReason::Misbehaved;
+            self.notify(Notice::Close(device, line.connection, reason, line.sender));
+        }
     }
 
     /// Answers everybody who waits.
@@ -392,9 +456,8 @@ impl Actor {
     /// Neither says nor hears anything more over a connection. The replica is told when it is gone.
     fn hang_up(&mut self, device: DeviceId, reason: CloseReason) {
         if let Some(line) = self.peers.get_mut(&device) {
-            line.sender = None;
-            let connection = line.connection;
-            self.notify(Notice::Close(device, connection, reason));
+            let (connection, sender) = (line.connection, line.sender.take());
+            self.notify(Notice::Close(device, connection, reason, sender));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::handle::Handle;
 use crate::home::{HomeError, IdentityHome};
 use crate::journal::{Fence, Segments, mark_from};
+use crate::lasting::{Renewal, Shelf};
 use rhizome_block::{Cid, peek_kind};
 use rhizome_engine::{Engine, EngineError, Fold};
 use rhizome_identity::{DeviceId, Genesis, IdentityId};
@@ -12,8 +13,7 @@ use rhizome_log::{Index, IndexError, Place};
 use rhizome_net::Link;
 use rhizome_replica::{Access, Alarm, Base, Replica, ReplicaError, ReplicaKeys, space};
 use rhizome_store::{
-    BufferedIndex, FolderError, Mark, OpenError, PrefixIndex, Report, SegmentsConfig, SledConfig,
-    SledIndex, Store, StoreFolder,
+    FolderError, Mark, OpenError, PrefixIndex, Report, SegmentsConfig, Store, StoreFolder,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -123,17 +123,23 @@ pub fn open(
     let hosted = shared.is_some();
     let keys = keys_of(&home, &genesis, hosted)?;
     let folder = StoreFolder::open(&home.store_dir())?;
+    let mut renewal = None;
     let index: Arc<dyn Index> = match shared {
         Some(shared) => {
             let prefix = identity.0.digest()[..8].to_vec();
             Arc::new(PrefixIndex::new(Arc::clone(shared), prefix))
         }
-        None => own_index(&folder)?,
+        None => {
+            let opened = Shelf::new(&folder.index_path()).open(0)?;
+            let shelf = Shelf::new(&folder.index_path());
+            renewal = Some(Renewal::new(shelf, opened.in_memory));
+            opened.index
+        }
     };
     let mut engine = Engine::open(keys, genesis, &*index)?;
     let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
     let fence = Fence::default();
-    let (journal, report) = fold(&folder, &*index, &mut engine, since, &fence)?;
+    let (journal, report) = open_segments(&folder, &*index, &mut engine, since, &fence)?;
     if report.torn.is_some() || report.damages_count > 0 {
         engine.start_new_incarnations();
     }
@@ -143,13 +149,22 @@ pub fn open(
         engine.doubt(&*index, known_devices(&home))?;
     }
     let home_again = home.clone();
-    let reopen: actor::Reopen = Box::new(move |index| {
+    let reopen: actor::Reopen = Box::new(move |index, journal| {
         let gone = |error: HomeError| ReplicaError::Open { what: error.to_string() };
         let genesis = home_again.genesis().map_err(gone)?;
         let keys = keys_of(&home_again, &genesis, hosted).map_err(gone)?;
-        Engine::open(keys, genesis, index)
+        let mut engine = Engine::open(keys, genesis, index)?;
+        let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
+        let mut blocks = Blocks::new();
+        let visited =
+            journal.store().visit_from(since.unwrap_or_default(), &mut |p, cid, bytes| {
+                blocks.push((p, cid, bytes.to_vec()));
+            });
+        visited.map_err(|error| ReplicaError::Open { what: error.to_string() })?;
+        fold(&blocks, index, &mut engine, journal)?;
+        Ok(engine)
     });
-    let parts = Parts { identity, engine, index, journal, reopen };
+    let parts = Parts { identity, engine, index, renewal, journal, reopen };
     let (handle, notices) = actor::start(parts);
     let open = Identity {
         home,
@@ -173,11 +188,6 @@ fn known_devices(home: &IdentityHome) -> BTreeSet<DeviceId> {
     meta.addresses.keys().filter_map(|id| id.parse().ok()).collect()
 }
 
-fn own_index(folder: &StoreFolder) -> Result<Arc<dyn Index>, IndexError> {
-    let sled = SledIndex::open(&folder.index_path(), &SledConfig::default())?;
-    Ok(Arc::new(BufferedIndex::new(Arc::new(sled))?))
-}
-
 /// A cloud peer signs and opens nothing; a device of the identity reads.
 fn keys_of(home: &IdentityHome, genesis: &Genesis, hosted: bool) -> Result<ReplicaKeys, HomeError> {
     let device = home.keys()?.device;
@@ -188,8 +198,11 @@ fn keys_of(home: &IdentityHome, genesis: &Genesis, hosted: bool) -> Result<Repli
     })
 }
 
-/// Folds what the segments hold beyond the index, in stretches.
-fn fold(
+/// Blocks in the order of the segments.
+type Blocks = Vec<(Place, Cid, Vec<u8>)>;
+
+/// Opens the segments and folds what they hold beyond the index.
+fn open_segments(
     folder: &StoreFolder,
     index: &dyn Index,
     engine: &mut Engine,
@@ -197,18 +210,28 @@ fn fold(
     fence: &Fence,
 ) -> Result<(Segments, Report), OpenIdentityError> {
     let disk = Arc::new(folder.segments_disk()?);
-    let mut blocks: Vec<(Place, Cid, Vec<u8>)> = Vec::new();
+    let mut blocks = Blocks::new();
     let (store, report) =
         Store::open(disk, SegmentsConfig::default(), since, &mut |place, cid, bytes| {
             blocks.push((place, cid, bytes.to_vec()));
         })?;
     let journal = Segments::new(store, fence.clone());
+    fold(&blocks, index, engine, &journal)?;
+    Ok((journal, report))
+}
+
+/// Folds blocks into the index, in stretches.
+fn fold(
+    blocks: &Blocks,
+    index: &dyn Index,
+    engine: &mut Engine,
+    journal: &Segments,
+) -> Result<(), EngineError> {
     let mut fold = Fold::default();
     for stretch in blocks.chunks(REPLAY_STRETCH) {
-        engine.fold(&mut fold, index, &journal, stretch, &mut fold_others)?;
+        engine.fold(&mut fold, index, journal, stretch, &mut fold_others)?;
     }
-    engine.finish_fold(fold, index, &journal)?;
-    Ok((journal, report))
+    engine.finish_fold(fold, index, journal)
 }
 
 /// What lies in the segments and is not the replica's: the voters' log, and what a checkpoint that

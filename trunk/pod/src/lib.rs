@@ -23,6 +23,7 @@ mod indexing;
 mod journal;
 mod kind;
 mod lan;
+mod lasting;
 mod link;
 mod methods;
 mod order;

@@ -90,8 +90,11 @@ pub fn attend(pod: Pod, identity: Arc<Identity>, mut notices: mpsc::UnboundedRec
                     crate::order::command(&hearing_pod, &hearing, command).await;
                 }
                 Notice::Alarm(alarm) => hearing.raise(alarm),
-                Notice::Close(device, connection, reason) => {
+                Notice::Close(device, connection, reason, sender) => {
+                    // Its stream ends once the link is known to be closed for this reason, or the
+                    // other side would end it for none.
                     close(&hearing, &device, connection, reason);
+                    drop(sender);
                 }
             }
         }

@@ -4,6 +4,7 @@ use crate::clock;
 use crate::handle::AskError;
 use crate::home::{Home, HomeError, IdentityHome, IdentityMeta, KeyFile, server_name};
 use crate::identity::{self, Identity, OpenIdentityError, SharedIndex};
+use crate::lasting::Shelf;
 use crate::peers;
 use rhizome_api::{ApiError, Problem};
 use rhizome_identity::{
@@ -11,7 +12,7 @@ use rhizome_identity::{
 };
 use rhizome_net::{BindError, Endpoint, KeyRing, NetConfig};
 use rhizome_replica::{Founding, found};
-use rhizome_store::{BufferedIndex, FolderError, Mark, SledConfig, SledIndex};
+use rhizome_store::{FolderError, Mark};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -250,10 +251,8 @@ impl Pod {
             return Ok(Arc::clone(index));
         }
         let path = self.inner.home.dir().join(HOSTING_INDEX);
-        let sled =
-            SledIndex::open(&path, &SledConfig::default()).map_err(OpenIdentityError::from)?;
-        let buffered = BufferedIndex::new(Arc::new(sled)).map_err(OpenIdentityError::from)?;
-        let index: SharedIndex = Arc::new(buffered);
+        let index = Shelf::new(&path).on_disk_or_in_memory();
+        let index = index.map_err(OpenIdentityError::from)?.index;
         Ok(Arc::clone(self.inner.shared.get_or_init(|| index)))
     }
 

@@ -42,6 +42,22 @@ fn real_files_pass_the_suite() {
 }
 
 #[test]
+fn appends_end_before_the_reserve_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = FileDisk::open(folder.path()).unwrap();
+    disk.create("a").unwrap();
+    disk.append("a", b"before").unwrap();
+    disk.reserve_bytes = u64::MAX;
+    let refused = disk.append("a", b"after").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
+    assert!(refused.to_string().contains("are kept for the index"), "{refused}");
+    assert_eq!(disk.len("a").unwrap(), 6);
+    disk.reserve_bytes = 0;
+    disk.append("a", b"after").unwrap();
+    assert_eq!(disk.len("a").unwrap(), 11);
+}
+
+#[test]
 fn memory_passes_the_suite() {
     suite(&MemoryDisk::default());
 }

@@ -17,6 +17,9 @@ const DISK_MIB: u32 = 64;
 /// A refusal that takes longer is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
+/// By then the index has tried to write down what it took: it does so every two seconds.
+const INDEX_WRITTEN_WITHIN: Duration = Duration::from_secs(3);
+
 /// A pod on a disk of its own, or a word why there is none.
 async fn on_small_disk(world: &World) -> Option<(Arc<SmallDisk>, Node)> {
     let place = world.dir().join("small");
@@ -62,8 +65,8 @@ async fn a_full_disk_stops_writes_and_nothing_else() {
         written.push(n);
     }
     for round in 1..=if is_long() { 20 } else { 3 } {
-        // Sometimes the segments, sometimes the index comes to the end of it first.
-        disk.fill(dice.below(2 << 20) as usize);
+        // Sometimes the segments end at the reserve, sometimes nothing is left for the index.
+        disk.fill(dice.below(8 << 20) as usize);
         let mut refused = 0;
         for n in (0..).map(|n| round * 10_000 + n).take(600) {
             match write(&laptop, n, 20_000).await {
@@ -103,6 +106,46 @@ async fn a_full_disk_stops_writes_and_nothing_else() {
     let verified = laptop.ask::<LogVerify>(&Empty {}).await;
     assert!(verified.damage.is_empty(), "{verified:?}");
     println!("{} writes acknowledged beside a full disk, all found", written.len());
+    laptop.stop().await;
+}
+
+/// A write is refused for want of room.
+async fn is_refused(laptop: &Node, n: usize) {
+    let refused = write(laptop, n, 1000).await.unwrap_err();
+    assert_eq!((refused.id.as_str(), refused.exit), ("RZ-0302", 10), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_others_take_all_room_reads_go_on_and_so_does_a_restart() {
+    let world = World::new();
+    let Some((disk, mut laptop)) = on_small_disk(&world).await else { return };
+    let mut written: Vec<usize> = (0..400).collect();
+    for n in &written {
+        write(&laptop, *n, 1000).await.unwrap();
+    }
+    // At once, while the index still has something to write down: soon it cannot.
+    disk.fill(0);
+    let since = std::time::Instant::now();
+    while since.elapsed() < INDEX_WRITTEN_WITHIN {
+        all_there(&laptop, &written).await;
+    }
+    is_refused(&laptop, 1000).await;
+    all_there(&laptop, &written).await;
+
+    laptop.kill();
+    laptop.start().await;
+    all_there(&laptop, &written).await;
+    is_refused(&laptop, 2000).await;
+    all_there(&laptop, &written).await;
+
+    disk.free();
+    write(&laptop, 3000, 1000).await.unwrap();
+    written.push(3000);
+    all_there(&laptop, &written).await;
+    assert!(laptop.hash().await.unwrap().indexes_ok);
+    laptop.kill();
+    laptop.start().await;
+    all_there(&laptop, &written).await;
     laptop.stop().await;
 }
 
