@@ -37,7 +37,7 @@ pub const CHECKS: &[Check] = &[
         run: tidy,
     },
     Check { name: "unit", about: "the tests beside the code pass", daily: true, run: unit },
-    Check { name: "it", about: "real pods on loopback keep their promises", daily: false, run: it },
+    Check { name: "it", about: "real pods on loopback keep their promises", daily: true, run: it },
     Check {
         name: "docs",
         about: "the documentation builds and its code runs",

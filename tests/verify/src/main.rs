@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn without_names_the_daily_checks_run_in_order_and_nightly_runs_all() {
         let (daily, options) = names(ask(&[]).unwrap());
-        assert_eq!(daily, ["format", "lint", "tidy", "unit", "docs", "web"]);
+        assert_eq!(daily, ["format", "lint", "tidy", "unit", "it", "docs", "web"]);
         assert_eq!(options, Options::default());
         let (nightly, options) = names(ask(&["nightly"]).unwrap());
         assert_eq!(nightly, ["format", "lint", "tidy", "unit", "it", "docs", "web"]);

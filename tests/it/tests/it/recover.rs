@@ -17,7 +17,7 @@ async fn founded(laptop: &mut Node, cloud: &mut Node, checkpoint: bool) -> KitAn
         let fields = json!({ "n": n, "text": "a note", "deep": { "list": [1, n, null] } });
         laptop.set(&format!("notes/{n}"), fields).await;
     }
-    laptop.settle(Durability::Committed).await;
+    laptop.ordered_by(&["cloud"]).await;
     if checkpoint {
         laptop.ask::<SnapshotCreate>(&Empty {}).await;
         laptop.settle(Durability::Pinned).await;
