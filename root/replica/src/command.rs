@@ -18,7 +18,7 @@ pub use rhizome_identity::RevokeReason;
 
 /// While an identity has fewer admin devices than this, a newly linked one becomes admin: losing
 /// one device must not lose the power to remove it. From three on, changing an admin needs two.
-const ADMINS_WANTED: usize = 2;
+pub(crate) const ADMINS_WANTED: usize = 2;
 
 /// A change of the identity.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,7 +172,10 @@ impl Replica {
                 self.add_device(tick, &acceptance, signature, &name)
             }
             Command::Revoke { device, reason } => self.removal(tick, device, reason),
-            Command::Rename { device, name } => return self.rename(tick, device, &name),
+            Command::Rename { device, name } => match self.renamed(tick, device, &name)? {
+                Some(body) => Ok(body),
+                None => return Ok(Change::Nothing),
+            },
             Command::Rotate => self.epoch_change(tick, &[]).map(ControlBody::RotateEpoch),
             Command::PlanVoters { present, mostly_on, policy } => {
                 return Ok(self.plan(&present, &mostly_on, policy));
@@ -209,24 +212,29 @@ impl Replica {
     }
 
     /// A device's next certificate, which differs in its name: a name stands nowhere else.
-    fn rename(&self, tick: Tick, device: DeviceId, name: &str) -> Result<Change, CommandError> {
+    pub(crate) fn renamed(
+        &self,
+        tick: Tick,
+        device: DeviceId,
+        name: &str,
+    ) -> Result<Option<ControlBody>, CommandError> {
         let known = self.control.state().device(&device).filter(|one| one.is_live());
         let known = known.ok_or_else(|| CommandError::Control {
             source: Arc::new(ControlError::NotLive { device }),
         })?;
         let before = known.certificate.body();
         if self.keys.open_name(&before.name_sealed).as_deref() == Some(name) {
-            return Ok(Change::Nothing);
+            return Ok(None);
         }
         let name_sealed = self.keys.seal_name(name, &tick.entropy).ok_or(CommandError::NoKeys)?;
         let serial = before.serial.saturating_add(1);
         let body = CertificateBody { name_sealed, serial, made_ms: tick.now_ms, ..before.clone() };
         let certificate = self.certificate(body, known.certificate.acceptance())?;
         let next = AddDevice { certificate, wraps: Vec::new() };
-        Ok(Change::Record(Box::new(ControlBody::AddDevice(next))))
+        Ok(Some(ControlBody::AddDevice(next)))
     }
 
-    fn certificate(
+    pub(crate) fn certificate(
         &self,
         body: CertificateBody,
         acceptance: Signature,
@@ -275,11 +283,17 @@ impl Replica {
         Ok(ControlBody::RevokeDevice(RevokeDevice { device, last, epoch, reason }))
     }
 
-    fn epoch_change(&self, tick: Tick, without: &[DeviceId]) -> Result<EpochChange, CommandError> {
+    pub(crate) fn epoch_change(
+        &self,
+        tick: Tick,
+        without: &[DeviceId],
+    ) -> Result<EpochChange, CommandError> {
         let state = self.control.state();
         let recipients = state.recipients(without);
-        let (wraps, previous) =
-            self.keys.rotate(recipients, &tick.entropy).ok_or(CommandError::NoKeys)?;
+        let (wraps, previous) = self
+            .keys
+            .rotate(recipients, &tick.entropy, &self.lost_epochs())
+            .ok_or(CommandError::NoKeys)?;
         Ok(EpochChange { n: state.epoch().id.n + 1, wraps, previous })
     }
 
@@ -333,7 +347,7 @@ impl Replica {
     }
 
     /// The record that follows the head, signed by this device.
-    fn signed(&self, tick: Tick, body: ControlBody) -> ControlRecord {
+    pub(crate) fn signed(&self, tick: Tick, body: ControlBody) -> ControlRecord {
         let (clock, seen) = (tick.now_ms << 16, Some(self.order.applied));
         let author = Author::Device(self.device());
         self.control.draft(author, clock, seen, body).sign(self.keys.signing())
@@ -348,7 +362,7 @@ enum Change {
 }
 
 /// What a new device may do.
-fn capabilities(kind: DeviceKind, admin: bool) -> BTreeSet<Capability> {
+pub(crate) fn capabilities(kind: DeviceKind, admin: bool) -> BTreeSet<Capability> {
     if kind == DeviceKind::CloudPeer {
         return BTreeSet::from([Capability::Sequencer]);
     }

@@ -22,7 +22,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
         self.appending = false;
-        let before = self.order.end;
+        let (before, committed) = (self.order.end, self.control.committed_head());
         let mut places = places.iter().copied();
         let mut header = Place::default();
         let mut news = News::default();
@@ -45,6 +45,9 @@ impl Replica {
         }
         if news.control {
             self.control_changed(effects);
+        }
+        if news.control || committed != self.control.committed_head() {
+            self.greet_again(access, effects)?;
         }
         self.tell_peers(access, &news.moved, before, news.control, effects)?;
         self.tell_kept(access, &news.kept, effects)?;

@@ -8,7 +8,7 @@ use crate::peer::CONTROL_RECORDS_MAX;
 use crate::stage::Staged;
 use crate::state::{Replica, Role};
 use rhizome_block::{Block, Cid};
-use rhizome_identity::{ControlBody, ControlRecord, DeviceId, Inserted, LogHead};
+use rhizome_identity::{ControlBody, ControlRecord, ControlState, DeviceId, Inserted, LogHead};
 use rhizome_log::{LogId, LogTag, Seen};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,15 +23,28 @@ impl Replica {
             Ok(Inserted::Waiting { missing }) => {
                 tracing::debug!(%cid, %missing, "a control record waits for its parent");
             }
-            Ok(Inserted::Placed { placed, refused, .. }) => {
+            Ok(Inserted::Placed { placed, refused, change }) => {
+                let left = change.left.iter().filter_map(|cid| self.control.record(cid).cloned());
+                self.owe(left.collect::<Vec<_>>());
                 for (cid, error) in refused {
                     tracing::warn!(%cid, %error, "refused a control record");
                 }
-                placed.iter().for_each(|cid| self.stage_record(cid));
+                for cid in &placed {
+                    self.stage_record(cid);
+                    self.hold_epoch(cid);
+                }
             }
             Err(source) => return Err(CommandError::Control { source: Arc::new(source) }),
         }
         Ok(cid)
+    }
+
+    /// Takes the secret of the epoch that a record begins, whether its branch counts or not.
+    pub(crate) fn hold_epoch(&mut self, cid: &Cid) {
+        let begins = self.control.record(cid).is_some_and(|one| one.body().epoch().is_some());
+        if let Some(state) = self.control.state_after(cid).filter(|_| begins) {
+            self.keys.hold(state);
+        }
     }
 
     fn stage_record(&mut self, cid: &Cid) {
@@ -220,11 +233,7 @@ impl Replica {
     /// adopted logs. Those of a removed device that do not count are set aside, because the order
     /// and other devices may build on them.
     pub(crate) fn may_keep(&self, log: &LogId, seq: u64) -> bool {
-        let state = self.control.state();
-        if state.device(&log.author).is_some() {
-            return true;
-        }
-        state.adopted().any(|(_, adopted)| within(&adopted.heads, log, seq))
+        belongs(self.control.state(), log, seq)
     }
 
     /// The signed head of every log.
@@ -248,6 +257,12 @@ impl Replica {
         let all = self.signed_log_heads();
         all.into_iter().filter(|head| head.author == *device).collect()
     }
+}
+
+/// Whether a log up to `seq` is of whoever is or was a device, or was adopted.
+pub(crate) fn belongs(state: &ControlState, log: &LogId, seq: u64) -> bool {
+    state.device(&log.author).is_some()
+        || state.adopted().any(|(_, adopted)| within(&adopted.heads, log, seq))
 }
 
 fn within(heads: &[LogHead], log: &LogId, seq: u64) -> bool {

@@ -3,7 +3,7 @@
 //! Secrets of epochs come out of the control log: each is wrapped to every live sealing key, with
 //! the one before it sealed under the new one. A cloud peer has no sealing key and gets none.
 
-use rhizome_block::{Version, decode, encode, kind};
+use rhizome_block::{Cid, Version, decode, encode, kind};
 use rhizome_identity::{
     ControlState, DeviceId, DeviceKeys, EpochId, IdentityId, SealingPublic, SigningKeys,
     SigningPublic, Wrap,
@@ -46,6 +46,8 @@ pub struct ReplicaKeys {
     adopted: BTreeMap<IdentityId, Secret>,
     adopted_tags: BTreeSet<LogTag>,
     event_keys: BTreeMap<(EpochId, LogTag), EventKey>,
+    /// Epochs of branches that lost, by the epoch that took their secrets along.
+    along: BTreeMap<EpochId, Vec<EpochId>>,
 }
 
 kind! {
@@ -96,6 +98,7 @@ impl ReplicaKeys {
             adopted: BTreeMap::new(),
             adopted_tags: BTreeSet::new(),
             event_keys: BTreeMap::new(),
+            along: BTreeMap::new(),
         }
     }
 
@@ -117,9 +120,19 @@ impl ReplicaKeys {
         self.sealing.is_some()
     }
 
-    /// Learns the epochs of a control state. Secrets once known are kept, also those of losing
-    /// branches: what was written under them must stay readable.
+    /// Learns the epochs of a control state that counts.
     pub fn learn(&mut self, state: &ControlState) {
+        self.hold(state);
+        self.newest = state.epochs().rev().map(|epoch| epoch.id).find(|id| self.has_epoch(id));
+        for (identity, adopted) in state.adopted() {
+            self.learn_adopted(identity, adopted.state.root(), &adopted.keys);
+        }
+    }
+
+    /// Takes the secrets of a control state, also of one that does not count: what was written
+    /// under an epoch of a branch that loses must stay readable, and what wins by the order is
+    /// needed to read what the order names. Secrets once known are kept.
+    pub(crate) fn hold(&mut self, state: &ControlState) {
         let Some(keys) = &self.sealing else { return };
         let public = keys.sealing_public();
         let secret = *keys.sealing_secret();
@@ -141,22 +154,29 @@ impl ReplicaKeys {
         for pair in epochs.windows(2).rev() {
             self.learn_previous(pair[0].id, pair[1].id, &pair[1].previous);
         }
-        self.newest = epochs.iter().rev().map(|epoch| epoch.id).find(|id| self.has_epoch(id));
-        for (identity, adopted) in state.adopted() {
-            self.learn_adopted(identity, adopted.state.root(), &adopted.keys);
-        }
     }
 
     fn learn_previous(&mut self, older: EpochId, newer: EpochId, sealed: &[u8]) {
-        if self.secrets.contains_key(&older) {
+        if self.along.contains_key(&newer) {
             return;
         }
         let Some(secret) = self.secrets.get(&newer) else { return };
         let key = EventKey::derive(secret, &PREVIOUS_TAG);
-        let opened = key.open(&epoch_info(&self.root), sealed).ok();
-        if let Some(bytes) = opened.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-            self.secrets.insert(older, EpochSecret::from_bytes(bytes));
+        let Ok(bytes) = key.open(&epoch_info(&self.root), sealed) else { return };
+        let Some((secret, rest)) = bytes.split_first_chunk::<32>() else { return };
+        self.secrets.entry(older).or_insert_with(|| EpochSecret::from_bytes(*secret));
+        let mut along = Vec::new();
+        for (id, secret) in rest.chunks_exact(ALONG_BYTES).filter_map(read_along) {
+            self.secrets.entry(id).or_insert(secret);
+            along.push(id);
         }
+        self.along.insert(newer, along);
+    }
+
+    /// Whether every device that holds the newest epoch's secret finds this one.
+    pub(crate) fn finds(&self, state: &ControlState, epoch: &EpochId) -> bool {
+        let along = |id| self.along.get(&id).is_some_and(|along| along.contains(epoch));
+        state.epochs().any(|one| one.id == *epoch || along(one.id))
     }
 
     fn learn_adopted(&mut self, identity: IdentityId, root: SigningPublic, sealed: &[u8]) {
@@ -266,21 +286,26 @@ impl ReplicaKeys {
         wrap_all(&self.root, self.newest_secret()?, self.fixed.as_ref()?, recipients, entropy)
     }
 
-    /// A new epoch's secret, wrapped to `recipients`, with the newest one sealed under it.
+    /// A new epoch's secret, wrapped to `recipients`, with the newest one sealed under it, and
+    /// those of epochs that would be found nowhere else.
     pub(crate) fn rotate(
         &self,
         recipients: impl IntoIterator<Item = SealingPublic>,
         entropy: &[u8; 32],
+        along: &[EpochId],
     ) -> Option<(Vec<Wrap>, Vec<u8>)> {
         let secret = rhizome_seal::keyed_hash(entropy, "rhizome new epoch v1", &[]);
         let secret = EpochSecret::from_bytes(secret);
         let wraps = wrap_all(&self.root, &secret, self.fixed.as_ref()?, recipients, entropy)?;
         let nonce = nonce_of(entropy, "rhizome previous nonce v1");
-        let previous = EventKey::derive(&secret, &PREVIOUS_TAG).seal(
-            &epoch_info(&self.root),
-            nonce,
-            self.newest_secret()?.as_bytes(),
-        );
+        let mut plain = self.newest_secret()?.as_bytes().to_vec();
+        for id in along {
+            plain.extend_from_slice(&id.n.to_be_bytes());
+            plain.extend_from_slice(&id.record.to_bytes());
+            plain.extend_from_slice(self.secret_of(id)?.as_bytes());
+        }
+        let key = EventKey::derive(&secret, &PREVIOUS_TAG);
+        let previous = key.seal(&epoch_info(&self.root), nonce, &plain);
         Some((wraps, previous))
     }
 
@@ -312,6 +337,16 @@ impl ReplicaKeys {
             String::from_utf8(bytes).ok()
         })
     }
+}
+
+/// Bytes of an epoch that a later one takes along: number, record, secret.
+const ALONG_BYTES: usize = 4 + 36 + 32;
+
+fn read_along(bytes: &[u8]) -> Option<(EpochId, EpochSecret)> {
+    let (n, rest) = bytes.split_first_chunk::<4>()?;
+    let (record, secret) = rest.split_first_chunk::<36>()?;
+    let id = EpochId { n: u32::from_be_bytes(*n), record: Cid::from_bytes(record).ok()? };
+    Some((id, EpochSecret::from_bytes(secret.try_into().ok()?)))
 }
 
 /// What a sealed name binds: nothing else, because it is sealed before its certificate exists.

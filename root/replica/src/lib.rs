@@ -7,6 +7,7 @@
 //! records, order and blocks; documents are left to `trunk/doc`.
 
 mod access;
+mod again;
 mod base;
 mod command;
 mod complete;

@@ -65,7 +65,7 @@ impl Replica {
     ) -> Result<Self, ReplicaError> {
         let start = genesis_chain(&genesis.identity_id());
         let row: Option<OrderRow> = rows::get(access.index, &rows::order_key())?;
-        let control = open_control(genesis, access, row.as_ref())?;
+        let control = open_control(genesis, access, row.as_ref(), &mut keys)?;
         keys.learn(control.state());
         let row = row.unwrap_or_else(|| OrderRow::at(start, control.committed_head()));
         let mut replica = Self {
@@ -99,6 +99,8 @@ impl Replica {
             wanted: BTreeSet::new(),
             fetching: BTreeMap::new(),
             recent: BTreeMap::new(),
+            owed: crate::again::Owed::default(),
+            refused: BTreeSet::new(),
             appending: false,
         };
         replica.open_logs(access)?;
@@ -148,6 +150,7 @@ impl Replica {
                 if let Ok(record) = ControlRecord::from_bytes(bytes) {
                     let height = record.height();
                     let _ = self.control.insert(record);
+                    self.hold_epoch(&cid);
                     let staged = Staged::Control { cid, height, bytes: bytes.to_vec() };
                     self.note(access, staged, place, place, &mut news)?;
                     self.keys.learn(self.control.state());
@@ -324,6 +327,7 @@ fn open_control(
     genesis: Genesis,
     access: &Access<'_, '_>,
     row: Option<&OrderRow>,
+    keys: &mut ReplicaKeys,
 ) -> Result<ControlLog, ReplicaError> {
     let mut control = ControlLog::new(genesis);
     let mut records = Vec::new();
@@ -336,6 +340,12 @@ fn open_control(
             .map_err(|error| ReplicaError::Open { what: error.to_string() })?;
         if let Err(error) = control.insert(record) {
             tracing::warn!(%error, "a stored control record is refused");
+        }
+    }
+    // Those of branches that lost, too: the commit forgets them.
+    for record in control.tentative().into_iter().filter(|one| one.body().epoch().is_some()) {
+        if let Some(state) = control.state_after(&record.cid()) {
+            keys.hold(state);
         }
     }
     if let Some(row) = row {

@@ -1,13 +1,14 @@
 //! Placing: what this replica proposes, what it accepts as committed, what takes effect.
 
 use crate::access::{Access, ReplicaError};
+use crate::control::belongs;
 use crate::input::{Alarm, CloseReason, Effect, OrderCommand, OrderNews};
 use crate::quarantine::Vouched;
 use crate::rows::{self, EntryRow, EventRow};
 use crate::state::{Replica, Role};
 use rhizome_cluster::{Certificate, CertificateError, Chain, Entry, EntryBody, Ready, Sequencer};
 use rhizome_identity::{ControlBody, ControlRecord, DeviceId};
-use rhizome_log::{Dep, Index, Position, Seen};
+use rhizome_log::{Dep, Index, LogId, Position, Seen};
 use std::collections::BTreeSet;
 
 /// Most entries of one message and of one proposal: an entry is some 150 bytes, so this stays far
@@ -60,11 +61,16 @@ impl Replica {
                 return bodies;
             }
         }
+        let known = self.control.state();
         for (log, state) in &mut self.logs {
             let from = state.row.placed.max(state.proposed) + 1;
             let Some(head) = state.row.held.filter(|head| head.seq == state.row.signed) else {
                 continue;
             };
+            // Its author was let in on a branch that lost; it has its turn once that is mended.
+            if !belongs(known, log, head.seq) {
+                continue;
+            }
             if head.seq >= from && bodies.len() < ENTRIES_MAX {
                 bodies.push(EntryBody::Range { log: *log, from, head });
                 state.proposed = head.seq;
@@ -114,7 +120,11 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         if let Err(error) = self.verify_certificate(&certificate) {
             tracing::warn!(peer = %from.short(), %error, "refused a certificate");
-            self.close_unless_me(from, effects);
+            if self.may_lack_voters(certificate.seen.g) {
+                self.refused.insert(from);
+            } else {
+                self.close_unless_me(from, effects);
+            }
             return Ok(());
         }
         let end = self.order.chain.end();
@@ -144,6 +154,13 @@ impl Replica {
         }
         self.stage_certificate(certificate);
         Ok(())
+    }
+
+    /// Whether voters may have been chosen that are not known here: later ones, or on another
+    /// branch than the one this device believes in. The order that it can check says so.
+    fn may_lack_voters(&self, generation: u64) -> bool {
+        !self.order.voters.contains_key(&generation)
+            || self.control.head() != self.control.committed_head()
     }
 
     fn close_unless_me(&self, from: DeviceId, effects: &mut Vec<Effect>) {
@@ -245,6 +262,9 @@ impl Replica {
         match body {
             EntryBody::Control { record } => Ok(self.control.record(record).is_some()),
             EntryBody::Range { log, head, .. } => {
+                if self.is_void(log, head.seq) {
+                    return Ok(true);
+                }
                 if self.held(log) < head.seq {
                     return Ok(false);
                 }
@@ -260,6 +280,12 @@ impl Replica {
         }
     }
 
+    /// Whether a placed stretch counts as nothing, because its author was not let in by then: it
+    /// was, on a branch of the control log that lost. It is placed again once the author is.
+    fn is_void(&self, log: &LogId, seq: u64) -> bool {
+        !belongs(self.control.committed_state(), log, seq)
+    }
+
     fn apply(
         &mut self,
         access: &Access<'_, '_>,
@@ -268,11 +294,22 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         self.order.applied = row.seen;
         match &row.body {
+            EntryBody::Range { log, head, .. } if self.is_void(log, head.seq) => {
+                if let Some(state) = self.logs.get_mut(log) {
+                    state.proposed = state.row.placed;
+                }
+            }
             EntryBody::Range { log, head, .. } => self.place_log(*log, *head),
             EntryBody::Control { record } => {
                 let before = self.control.committed_state().clone();
-                if let Err(error) = self.control.commit(*record) {
-                    tracing::error!(%error, "an ordered control record cannot be committed");
+                let beside: Vec<ControlRecord> =
+                    self.control.tentative().into_iter().cloned().collect();
+                match self.control.commit(*record) {
+                    Ok(done) => {
+                        let lost = |one: &ControlRecord| done.lost.contains(&one.cid());
+                        self.owe(beside.into_iter().filter(lost).collect::<Vec<_>>());
+                    }
+                    Err(error) => tracing::warn!(%error, "an ordered control record has lost"),
                 }
                 if self.control.committed_state().generation() != before.generation() {
                     self.note_generation(row.seen);

@@ -192,7 +192,10 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let ours = self.signed_heads();
         let Some(peer) = self.peers.get_mut(&device) else { return Ok(()) };
-        peer.greeted = true;
+        if std::mem::replace(&mut peer.greeted, true) {
+            // It can take now what it refused before: begin from what it holds.
+            peer.session = Session::default();
+        }
         peer.control = Some(control);
         (peer.order_at, peer.order_sent) = (order.i, order.i);
         peer.kept = pins.iter().copied().collect();
@@ -205,6 +208,22 @@ impl Replica {
         self.want_again(device, effects);
         self.offer_pins(access, device, effects)?;
         self.settle_doubt(access);
+        Ok(())
+    }
+
+    /// The control log says more: whoever sent what could not be taken before is told to begin
+    /// again from what is held here.
+    pub(crate) fn greet_again(
+        &mut self,
+        access: &Access<'_, '_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        for device in std::mem::take(&mut self.refused) {
+            if self.peers.get(&device).is_some_and(|peer| peer.greeted) {
+                let hello = self.hello(access)?;
+                effects.push(Effect::Send(device, hello));
+            }
+        }
         Ok(())
     }
 

@@ -120,11 +120,17 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let (log, first) = (run.log, run.first);
         let held = self.held(&log);
-        if !self.may_keep(&log, run.signature.head.seq) || first > held + 1 || first == 0 {
+        if !self.may_keep(&log, run.signature.head.seq) {
+            self.refused.insert(from);
+            effects.push(Effect::Send(from, Message::Refused { log, held }));
+            return Ok(());
+        }
+        if first > held + 1 || first == 0 {
             effects.push(Effect::Send(from, Message::Refused { log, held }));
             return Ok(());
         }
         if run.stretches.iter().any(|stretch| !self.knows_epoch(&stretch.epoch)) {
+            self.refused.insert(from);
             effects.push(Effect::Send(from, Message::Refused { log, held }));
             return Ok(());
         }

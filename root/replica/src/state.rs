@@ -108,6 +108,10 @@ pub struct Replica {
     /// Events of the batch under way, which peers are about to be sent: they need not be read back
     /// from the disk. Empty between batches, so that an idle replica keeps none.
     pub(crate) recent: BTreeMap<(LogId, u64), Event>,
+    /// What this device decided and does not count.
+    pub(crate) owed: crate::again::Owed,
+    /// Devices that sent what cannot be taken before the control log says more.
+    pub(crate) refused: BTreeSet<DeviceId>,
     /// An append was handed to the driver and is not durable yet.
     pub(crate) appending: bool,
 }
@@ -131,6 +135,7 @@ impl Replica {
         match input {
             Input::Opened => {
                 self.settle_doubt(access);
+                self.find_owed(access)?;
                 self.control_changed(&mut effects);
             }
             Input::Write(write) => self.write(tick, access, write, &mut effects)?,
@@ -153,7 +158,7 @@ impl Replica {
             Input::Begin(ticket, base) => self.begin_at(ticket, *base, &mut effects),
             Input::Pin(ticket, set) => self.pin(access, ticket, set, &mut effects)?,
             Input::Want(cids) => self.want(access, cids, &mut effects)?,
-            Input::Flush => self.flush(&mut effects),
+            Input::Flush => self.flush(tick, &mut effects),
             Input::Durable(places) => self.complete(access, &places, &mut effects)?,
         }
         Ok(effects)

@@ -1,5 +1,6 @@
 //! A few replicas in one thread: the machine as a driver sees it, without disks and sockets.
 
+mod contested;
 mod removed;
 mod world;
 

@@ -152,7 +152,8 @@ impl Replica {
     }
 
     /// Signs what this device staged, places what may be placed, and hands out the append.
-    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn flush(&mut self, tick: Tick, effects: &mut Vec<Effect>) {
+        self.say_again(tick, effects);
         let unsigned: Vec<LogId> = self.unsigned.keys().copied().collect();
         unsigned.into_iter().for_each(|log| self.sign(log));
         self.place_staged(effects);

@@ -331,6 +331,7 @@ pub fn heal(world: &mut World) {
         pass(world, pause);
         world.tick_groups();
         world.check_places();
+        world.let_go();
         if world.network.next_ms().is_none() && is_settled(world) {
             return;
         }

@@ -1,6 +1,6 @@
 //! A few seeds, and every seed that ever found something.
 
-use crate::Deciders::One;
+use crate::Deciders::{self, All, One};
 use crate::run;
 
 /// Seeds that are run with every check; `rhizome-sim` and the nightly check run thousands.
@@ -29,11 +29,32 @@ fn what_must_hold_does_for_a_few_seeds() {
     assert!(all.acknowledged > DAILY * 50);
 }
 
+/// Worlds in which several admins decide apart.
+const DAILY_CONTESTED: u64 = 3;
+
+#[test]
+fn nobody_is_orphaned_where_several_decide_apart() {
+    let mut all = crate::report::Counts::default();
+    for seed in 0..DAILY_CONTESTED {
+        all += run(seed, All).0;
+    }
+    println!("{all}");
+    assert!(all.links > 0 && all.cuts > 0);
+}
+
+/// A line of the list: a seed, and the word `contested` where several decide.
+fn listed(line: &str) -> Option<(u64, Deciders)> {
+    let mut words = line.split_whitespace();
+    let seed = words.next()?.parse().ok()?;
+    Some((seed, if words.next() == Some("contested") { All } else { One }))
+}
+
 #[test]
 fn seeds_that_found_something_find_nothing_any_more() {
-    let seeds = include_str!("../seeds.txt").lines();
-    let seeds = seeds.filter_map(|line| line.split_whitespace().next()?.parse().ok());
-    for seed in seeds {
-        let _ = run(seed, One);
+    let seeds: Vec<(u64, Deciders)> =
+        include_str!("../seeds.txt").lines().filter_map(listed).collect();
+    assert!(seeds.len() > 2 && seeds.iter().any(|(_, deciders)| *deciders == All));
+    for (seed, deciders) in seeds {
+        let _ = run(seed, deciders);
     }
 }

@@ -36,6 +36,8 @@ pub struct World {
     pub devices: Vec<Device>,
     /// Devices that were removed.
     pub removed: BTreeSet<DeviceId>,
+    /// Who let each device in.
+    admitters: BTreeMap<DeviceId, DeviceId>,
     /// What is on its way.
     pub network: Network,
     /// The voters.
@@ -76,6 +78,7 @@ impl World {
             now_ms: BEGIN_MS,
             devices: Vec::new(),
             removed: BTreeSet::new(),
+            admitters: BTreeMap::new(),
             network: Network::default(),
             groups: Groups::default(),
             book: Book::default(),
@@ -113,6 +116,31 @@ impl World {
     #[must_use]
     pub fn is_removed(&self, at: usize) -> bool {
         self.removed.contains(&self.devices[at].id())
+    }
+
+    /// A device that was let in by one that had been removed, which had not heard of it, belongs to
+    /// nobody: what a removed device decides does not count, and nobody else decided it.
+    pub fn let_go(&mut self) {
+        for at in 0..self.devices.len() {
+            let id = self.devices[at].id();
+            let by = self.admitters.get(&id).filter(|by| self.removed.contains(by));
+            let knows = |other: &usize| {
+                let replica = self.devices[*other].replica();
+                *other != at && replica.is_some_and(|one| one.control().state().is_live(&id))
+            };
+            let is_out = |other: &usize| {
+                let replica = self.devices[*other].replica().filter(|_| *other != at);
+                let state = replica.map(|one| one.control().committed_state());
+                by.zip(state).is_some_and(|(by, state)| {
+                    state.device(by).is_some_and(|one| !one.is_live())
+                        && state.device(&id).is_none()
+                })
+            };
+            let live = self.live();
+            if live.iter().any(is_out) && !live.iter().any(knows) {
+                self.removed.insert(id);
+            }
+        }
     }
 
     /// Index of a device.
@@ -166,7 +194,9 @@ impl World {
         for effect in done.effects {
             match effect {
                 Effect::Send(to, message) => self.say(from, to, &message),
-                Effect::Close(to, _) => {
+                Effect::Close(to, why) => {
+                    let other = self.at(to);
+                    self.note("close", format!("{at} to {other:?}: {why:?}").as_bytes());
                     self.devices[at].peers.remove(&to);
                     self.network.cut(self.now_ms, &mut self.dice, from, to);
                 }
@@ -276,6 +306,7 @@ impl World {
         let control = self.devices[at].replica()?.control();
         control.state().device(&keys.signing.device_id())?;
         let records: Vec<_> = control.chain_from(1).into_iter().cloned().collect();
+        self.admitters.insert(keys.signing.device_id(), self.devices[at].id());
         let new = self.add(keys, kind);
         for record in records {
             self.command(new, Command::Take(Box::new(record)));

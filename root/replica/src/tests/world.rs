@@ -209,6 +209,11 @@ impl World {
         }
     }
 
+    /// Who was let in today may not remove others before tomorrow.
+    pub fn wait_a_day(&mut self) {
+        self.clock_ms += 25 * 60 * 60 * 1000;
+    }
+
     pub fn connect(&mut self, a: usize, b: usize) {
         self.links.extend([(a, b), (b, a)]);
         for (at, other) in [(a, b), (b, a)] {

@@ -45,9 +45,15 @@ fn describe(world: &World) -> String {
             .filter_map(|peer| peer.greeted.then(|| world.at(peer.device)).flatten())
             .map(|at| at.to_string())
             .collect();
+        let known: Vec<String> = control
+            .state()
+            .devices()
+            .filter_map(|(id, one)| one.is_live().then(|| world.at(id)).flatten())
+            .map(|at| at.to_string())
+            .collect();
         text += &format!(
             "{at} {:?}{removed} {}: order {}.{} applied {}.{}, control {height} of which \
-             {committed} committed, {} beside, voters {:?}, talks with {}\n",
+             {committed} committed, {} beside, voters {:?}, knows {}, talks with {}\n",
             device.kind,
             device.id(),
             end.g,
@@ -56,6 +62,7 @@ fn describe(world: &World) -> String {
             applied.i,
             control.tentative().len(),
             control.committed_state().voters().iter().map(|id| world.at(*id)).collect::<Vec<_>>(),
+            known.join(" "),
             greeted.join(" "),
         );
         for log in &status.logs {

@@ -1,0 +1,161 @@
+//! What this device decided on a branch of the control log that lost, said again where it counts.
+//!
+//! Two admins who do not hear each other write records with one parent. One branch wins everywhere,
+//! and what the other said never was: a device it let in belongs to nobody, one it removed is back,
+//! and the keys it made are nobody's. So the author of a record on the branch that lost says it
+//! again at the new head, unless it holds there already: a device is let in or renamed, a device is
+//! removed with the last events that were named first, an identity is adopted. An epoch of the lost
+//! branch cannot return, but events are sealed under it: its secret goes along with the next epoch,
+//! under which every device, also a later one, finds it.
+//!
+//! Votes, rules and dormancy are not said again: the pod plans them anew from what it sees.
+
+use crate::access::{Access, ReplicaError};
+use crate::command::capabilities;
+use crate::input::{Effect, Tick};
+use crate::rows::space;
+use crate::state::Replica;
+use rhizome_block::Cid;
+use rhizome_identity::{
+    AddDevice, Author, Capability, CertificateBody, ControlBody, ControlRecord, EpochId,
+    RevokeDevice,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+/// Most records that wait to be said again: an admin writes a few while it is cut off.
+const OWED_MAX: usize = 256;
+
+/// Most secrets of lost epochs that one new epoch takes along: what `previous` has room for. The
+/// rest goes with the next one.
+const EPOCHS_ALONG_MAX: usize = 1;
+
+/// Records of this device that do not count, and may have to be said again.
+#[derive(Debug, Default)]
+pub(crate) struct Owed {
+    /// By height, so that a device is let in before it is renamed.
+    records: BTreeMap<(u64, Cid), ControlRecord>,
+    /// The head at which everything was said that could be.
+    said_at: Option<Cid>,
+}
+
+impl Replica {
+    /// Notes records that lost, as far as they are this device's.
+    pub(crate) fn owe(&mut self, records: impl IntoIterator<Item = ControlRecord>) {
+        let me = Author::Device(self.device());
+        for record in records.into_iter().filter(|record| record.author() == me) {
+            if self.owed.records.len() < OWED_MAX {
+                self.owed.records.insert((record.height(), record.cid()), record);
+                self.owed.said_at = None;
+            }
+        }
+    }
+
+    /// Finds what is owed after the replica was opened.
+    pub(crate) fn find_owed(&mut self, access: &Access<'_, '_>) -> Result<(), ReplicaError> {
+        let me = Author::Device(self.device());
+        let chain: BTreeSet<Cid> =
+            self.control.chain_from(1).into_iter().map(ControlRecord::cid).collect();
+        let mut lost = Vec::new();
+        access.index.scan_prefix(&[space::CONTROL], &mut |_, bytes| {
+            let record = ControlRecord::from_bytes(bytes).ok();
+            lost.extend(record.filter(|one| one.author() == me && !chain.contains(&one.cid())));
+            ControlFlow::Continue(())
+        })?;
+        self.owe(lost);
+        Ok(())
+    }
+
+    /// Says again what is owed and does not hold at the head.
+    pub(crate) fn say_again(&mut self, tick: Tick, effects: &mut Vec<Effect>) {
+        let may = self.control.state().may(&self.device(), Capability::Admin);
+        if self.owed.records.is_empty() || self.owed.said_at == Some(self.control.head()) || !may {
+            return;
+        }
+        for (key, record) in self.owed.records.clone() {
+            let entropy = &tick.entropy;
+            let context = "rhizome said again v1";
+            let entropy = rhizome_seal::keyed_hash(entropy, context, key.1.digest());
+            let tick = Tick { entropy, ..tick };
+            let Some(body) = self.again(tick, &record) else {
+                self.owed.records.remove(&key);
+                continue;
+            };
+            let signed = self.signed(tick, body);
+            let checked = self.control.check(&signed);
+            if let Err(error) = checked {
+                tracing::warn!(record = %key.1, %error, "a decision that lost cannot be repeated");
+                continue;
+            }
+            if let Err(error) = self.stage_control(signed) {
+                tracing::warn!(record = %key.1, %error, "a decision that lost is not repeated");
+                continue;
+            }
+            tracing::info!(record = %key.1, "a decision that lost is repeated");
+            self.control_changed(effects);
+        }
+        self.owed.said_at = Some(self.control.head());
+    }
+
+    /// What a record that lost has to say at the head; nothing if it holds there.
+    fn again(&self, tick: Tick, record: &ControlRecord) -> Option<ControlBody> {
+        let state = self.control.state();
+        let said = match record.body() {
+            ControlBody::AddDevice(add) => self.admitted_again(tick, add),
+            ControlBody::RevokeDevice(revoke) if state.is_live(&revoke.device) => {
+                let RevokeDevice { device, last, reason, .. } = revoke.clone();
+                let epoch = self.epoch_change(tick, &[device]).ok()?;
+                Some(ControlBody::RevokeDevice(RevokeDevice { device, last, epoch, reason }))
+            }
+            ControlBody::Adopt(adopt) => {
+                let genesis = Cid::of(rhizome_block::Codec::DagCbor, &adopt.genesis);
+                let is_known = state.adopted().any(|(identity, _)| identity.0 == genesis);
+                (!is_known).then(|| ControlBody::Adopt(adopt.clone()))
+            }
+            _ => None,
+        };
+        let lost = lost_epoch(record).filter(|epoch| self.is_lost(epoch));
+        said.or_else(|| {
+            lost.and_then(|_| self.epoch_change(tick, &[]).ok()).map(ControlBody::RotateEpoch)
+        })
+    }
+
+    fn admitted_again(&self, tick: Tick, add: &AddDevice) -> Option<ControlBody> {
+        let state = self.control.state();
+        let (device, said) = (add.certificate.device(), add.certificate.body());
+        let name = self.keys.open_name(&said.name_sealed).unwrap_or_default();
+        if let Some(known) = state.device(&device) {
+            let is_newer = said.serial > known.certificate.body().serial;
+            return (known.is_live() && is_newer)
+                .then(|| self.renamed(tick, device, &name).ok().flatten())
+                .flatten();
+        }
+        // Whether it may administer follows from how many do by now.
+        let admins = state.admins().count();
+        let wanted = said.capabilities.contains(&Capability::Admin);
+        let body = CertificateBody {
+            name_sealed: self.keys.seal_name(&name, &tick.entropy)?,
+            capabilities: capabilities(said.kind, wanted && admins < crate::command::ADMINS_WANTED),
+            ..said.clone()
+        };
+        let certificate = self.certificate(body, add.certificate.acceptance()).ok()?;
+        let wraps = self.keys.wrap_newest(said.sealing, &tick.entropy)?;
+        Some(ControlBody::AddDevice(AddDevice { certificate, wraps }))
+    }
+
+    /// Whether an epoch is neither of the chain nor was taken along by one that is.
+    fn is_lost(&self, epoch: &EpochId) -> bool {
+        self.keys.has_epoch(epoch) && !self.keys.finds(self.control.state(), epoch)
+    }
+
+    /// Epochs of branches that lost, whose secrets the next epoch takes along.
+    pub(crate) fn lost_epochs(&self) -> Vec<EpochId> {
+        let lost = self.owed.records.values().filter_map(lost_epoch);
+        lost.filter(|epoch| self.is_lost(epoch)).take(EPOCHS_ALONG_MAX).collect()
+    }
+}
+
+fn lost_epoch(record: &ControlRecord) -> Option<EpochId> {
+    let change = record.body().epoch()?;
+    Some(EpochId { n: change.n, record: record.cid() })
+}
