@@ -13,7 +13,7 @@ use crate::rows::{self, BlockRow, EventRow, RowError};
 use crate::state::Replica;
 use rhizome_block::{Block, Cid, Codec};
 use rhizome_identity::DeviceId;
-use rhizome_log::{Index, IndexError, LogId};
+use rhizome_log::{Index, LogId};
 use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
@@ -96,8 +96,7 @@ pub fn event_bytes(index: &dyn Index, log: &LogId, to: u64) -> Result<u64, Repli
 pub fn block_bytes(index: &dyn Index, cids: &BTreeSet<Cid>) -> Result<u64, ReplicaError> {
     let mut bytes = 0;
     for cid in cids {
-        let row: Option<Vec<u8>> = index.get(&rows::block_key(cid)).map_err(IndexError::from)?;
-        if let Some(row) = row {
+        if let Some(row) = index.get(&rows::block_key(cid))? {
             bytes += u64::from(rows::parse::<BlockRow>(&row)?.place.bytes);
         }
     }

@@ -116,7 +116,7 @@ impl Replica {
         }
         match message {
             Message::Hello { control, order, heads, pins } => {
-                self.greet(access, device, control, order, heads, pins, effects)
+                self.greet(access, device, control, order, heads, &pins, effects)
             }
             Message::Introduce => {
                 effects.push(Effect::Send(device, self.control_from(1)));
@@ -187,7 +187,7 @@ impl Replica {
         control: ControlHead,
         order: Seen,
         heads: Vec<(LogId, u64)>,
-        pins: Vec<Cid>,
+        pins: &[Cid],
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
         let ours = self.signed_heads();
@@ -199,7 +199,7 @@ impl Replica {
         peer.control = Some(control);
         (peer.order_at, peer.order_sent) = (order.i, order.i);
         peer.kept = pins.iter().copied().collect();
-        self.learn_sets(access, device, &pins, effects)?;
+        self.learn_sets(access, device, pins, effects)?;
         self.compare_end(access, device, order, effects)?;
         self.send_control(device, effects);
         self.ship_order(access, device, effects)?;

@@ -40,10 +40,53 @@ const ADDRESS_STAGGER: Duration = Duration::from_millis(300);
 /// Most addresses of one device that are tried.
 const ADDRESSES_MAX: usize = 16;
 
+/// A link that lasted this long was a good one, whyever it ended.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// So many links may end early before pauses grow: a device that restarts, two that dial at once.
+const BRIEF_LINKS: u32 = 3;
+
 /// When a device may be tried again.
 struct Pause {
     until: Instant,
+    /// How long it lasts while no try succeeds.
     length: Duration,
+    /// When the last link began.
+    linked: Option<Instant>,
+    /// How many links in a row ended early: the other one answers, and does not want us (yet).
+    brief: u32,
+}
+
+impl Pause {
+    fn new(until: Instant) -> Self {
+        Self { until, length: PAUSE_MIN, linked: None, brief: 0 }
+    }
+
+    /// A try failed.
+    fn failed(&mut self, now: Instant) {
+        self.length = (self.length * 2).min(PAUSE_MAX);
+        self.until = now + jittered(self.length);
+    }
+
+    /// A link begins: how soon another one may, should this one end at once.
+    fn linked(&mut self, now: Instant) {
+        let early = self.linked.replace(now).is_some_and(|last| now - last < STEADY);
+        self.brief = if early { self.brief.saturating_add(1) } else { 0 };
+        self.length = PAUSE_MIN;
+        self.until = now + LATER;
+        if self.brief > BRIEF_LINKS {
+            let length = PAUSE_MIN * 2_u32.saturating_pow(self.brief.min(16));
+            self.until = self.until.max(now + jittered(length.min(PAUSE_MAX)));
+        }
+    }
+
+    /// Something changed: an address is known, a link ended, the network is another.
+    fn woken(&mut self, now: Instant, turn: Duration) {
+        self.length = PAUSE_MIN;
+        if self.brief <= BRIEF_LINKS {
+            self.until = self.until.min(now + turn);
+        }
+    }
 }
 
 /// Keeps every device whose address is known connected.
@@ -71,9 +114,7 @@ pub async fn keep_connected(pod: Pod, identity: Arc<Identity>) {
             let now = Instant::now();
             // Who has just started is awaited by nobody yet, and dials at once.
             let turn = if is_fresh { Duration::ZERO } else { turn(&identity, &device) };
-            let pause = pauses
-                .entry(device)
-                .or_insert_with(|| Pause { until: now + turn, length: PAUSE_MIN });
+            let pause = pauses.entry(device).or_insert_with(|| Pause::new(now + turn));
             if pause.until > now {
                 next = next.min(pause.until - now);
             } else if dialled.len() < DIALLED_MAX && dialled.insert(device) {
@@ -86,23 +127,20 @@ pub async fn keep_connected(pod: Pod, identity: Arc<Identity>) {
             () = tokio::time::sleep(next) => {}
             Some(Ok((device, link))) = dials.join_next() => {
                 dialled.remove(&device);
+                let now = Instant::now();
+                let pause = pauses.entry(device).or_insert_with(|| Pause::new(now));
                 match link {
                     Some(link) => {
-                        let length = PAUSE_MIN;
-                        pauses.insert(device, Pause { until: Instant::now() + LATER, length });
+                        pause.linked(now);
                         let serving = peers::serve(pod.clone(), Arc::clone(&identity), link, true);
                         tokio::spawn(serving);
                     }
-                    None => if let Some(pause) = pauses.get_mut(&device) {
-                        pause.length = (pause.length * 2).min(PAUSE_MAX);
-                        pause.until = Instant::now() + jittered(pause.length);
-                    },
+                    None => pause.failed(now),
                 }
             }
             () = identity.wake.notified() => {
                 for (device, pause) in &mut pauses {
-                    pause.until = pause.until.min(Instant::now() + turn(&identity, device));
-                    pause.length = PAUSE_MIN;
+                    pause.woken(Instant::now(), turn(&identity, device));
                 }
             }
         }
@@ -174,4 +212,38 @@ async fn dial(pod: &Pod, identity: &Identity, device: DeviceId) -> Option<Link> 
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long the pauses are when every link ends at once and wakes us, in milliseconds.
+    fn pauses(links: usize, lasting: Duration) -> Vec<u128> {
+        let mut now = Instant::now();
+        let mut pause = Pause::new(now);
+        let mut found = Vec::new();
+        for _ in 0..links {
+            pause.linked(now);
+            let ended = now + lasting;
+            pause.woken(ended, Duration::ZERO);
+            let next = pause.until.max(ended);
+            found.push((next - ended).as_millis());
+            now = next;
+        }
+        found
+    }
+
+    #[test]
+    fn a_device_that_ends_every_link_at_once_is_dialled_less_and_less() {
+        let pauses = pauses(20, Duration::from_millis(1));
+        assert!(pauses[..4].iter().all(|pause| *pause < 200), "{pauses:?}");
+        assert!(pauses[12..].iter().all(|pause| *pause >= 9_000), "{pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX.as_millis()), "{pauses:?}");
+    }
+
+    #[test]
+    fn a_link_that_lasted_is_made_again_at_once() {
+        assert_eq!(pauses(20, STEADY), [0; 20]);
+    }
 }
