@@ -15,7 +15,7 @@ mod link;
 pub mod prolly;
 pub mod tree;
 
-pub use cbor::{CborError, decode, encode};
+pub use cbor::{CborError, decode, decode_own, encode};
 pub use cid::{Cid, CidError, Codec};
 pub use kind::{Version, peek_kind, peek_version};
 pub use link::{Link, Open, OpenError, Seal};

@@ -4,7 +4,7 @@
 //! can be rebuilt by reading the segments from their start. Listed in `docs/format/index.md`.
 
 use crate::access::Access;
-use rhizome_block::{CborError, Cid, decode, encode};
+use rhizome_block::{CborError, Cid, decode_own, encode};
 use rhizome_cluster::EntryBody;
 use rhizome_log::{Clock, Dep, EventId, Head, IndexError, Knowledge, LogId, Overlay, Place, Seen};
 use serde::de::DeserializeOwned;
@@ -229,7 +229,7 @@ fn key(space: u8, name: &[u8], number: Option<u64>) -> Vec<u8> {
 }
 
 /// Reads one row.
-pub(crate) fn get<T: DeserializeOwned + Serialize>(
+pub(crate) fn get<T: DeserializeOwned>(
     index: &Overlay<'_>,
     key: &[u8],
 ) -> Result<Option<T>, crate::ReplicaError> {
@@ -240,8 +240,8 @@ pub(crate) fn get<T: DeserializeOwned + Serialize>(
 }
 
 /// Decodes a row.
-pub(crate) fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, RowError> {
-    Ok(decode(bytes)?)
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RowError> {
+    Ok(decode_own(bytes)?)
 }
 
 /// Writes one row.
@@ -250,7 +250,7 @@ pub(crate) fn put<T: Serialize>(access: &mut Access<'_, '_>, key: Vec<u8>, row: 
 }
 
 /// Reads every row whose key starts with `prefix`.
-pub(crate) fn scan<T: DeserializeOwned + Serialize>(
+pub(crate) fn scan<T: DeserializeOwned>(
     index: &Overlay<'_>,
     prefix: &[u8],
 ) -> Result<Vec<(Vec<u8>, T)>, crate::ReplicaError> {

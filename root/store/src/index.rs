@@ -4,6 +4,7 @@
 //! crates above; building an index again from the segments, to the replica.
 
 mod buffered;
+mod intent;
 mod prefix;
 mod sled;
 
@@ -11,7 +12,7 @@ pub use self::sled::{SledConfig, SledIndex};
 pub use buffered::{BufferedIndex, PENDING_BYTES_MAX};
 pub use prefix::PrefixIndex;
 
-use rhizome_log::{Index, IndexError};
+use rhizome_log::{Batch, Index, IndexError};
 use std::ops::Bound;
 
 /// An [`Index`] that can be told to write down what it has taken so far.
@@ -19,6 +20,12 @@ pub trait FlushIndex: Index {
     /// Writes down everything taken so far. That makes opening quicker after a crash, and promises
     /// nothing: the index may still lose its tail.
     fn flush(&self) -> Result<(), IndexError>;
+
+    /// Applies `batch` whole or not at all, after a crash too, like [`Index::write`]; but readers
+    /// may see it half done, because the caller hides all of its keys from them meanwhile.
+    fn write_hidden(&self, batch: Batch) -> Result<(), IndexError> {
+        self.write(batch)
+    }
 }
 
 /// Whether no key lies between two bounds; some maps panic when asked to look.

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::handle::{AskError, Changes, Handle, Pulse, WriteDone};
 use crate::journal::Segments;
 use crate::lasting::{Gone, LastingIndex, Renewal};
+use crate::wait;
 use rhizome_block::{Block, Cid};
 use rhizome_engine::{Done, Edit, Engine, EngineError, Work};
 use rhizome_identity::{DeviceId, IdentityId};
@@ -17,6 +18,7 @@ use rhizome_replica::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -28,6 +30,13 @@ const BATCH_MAX: usize = 1024;
 
 /// Batches of changes a slow watcher may fall behind before it must read again.
 const CHANGES_BEHIND_MAX: usize = 1024;
+
+/// How long an actor keeps its thread without work: longer than a caller takes to hear an answer
+/// and to ask again, so that one who writes and writes meets a thread that is awake.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Why an actor ended that was asked to.
+const CLOSING: &str = "the pod is closing";
 
 type Reply<T> = oneshot::Sender<Result<T, AskError>>;
 
@@ -142,6 +151,54 @@ struct Actor {
     notices: mpsc::UnboundedSender<Notice>,
 }
 
+/// An actor with work to do. While there is any it keeps one thread, because handing each batch
+/// over to another one would cost more than the batch.
+struct Spell {
+    actor: Actor,
+    asks: mpsc::Receiver<Ask>,
+    batch: Vec<Ask>,
+}
+
+impl Spell {
+    fn open(mut self) -> Self {
+        if let Err(error) = self.actor.batch(Vec::new(), Some(Input::Opened)) {
+            tracing::error!(error = &error as &dyn std::error::Error, "identity does not start");
+        }
+        self
+    }
+
+    /// Does what is asked until nothing was for a while, or for good: then says why.
+    fn work(mut self) -> (Self, Option<Arc<str>>) {
+        loop {
+            let closing = self.batch.iter().any(|ask| matches!(ask, Ask::Close));
+            let moves = self.batch.iter().any(|ask| !matches!(ask, Ask::Look(_)));
+            if let Err(error) = self.actor.turn(std::mem::take(&mut self.batch)) {
+                tracing::error!(error = &error as &dyn std::error::Error, "identity stops");
+                let why = self.actor.fail(&error);
+                return (self, Some(why));
+            }
+            // Looking changes nothing; whoever waits for a change must not be woken by looks.
+            if moves {
+                self.actor.pulse.send_modify(|pulse| pulse.batches += 1);
+            }
+            if closing {
+                return (self, Some(CLOSING.into()));
+            }
+            match wait::at_most(LINGER, self.asks.recv_many(&mut self.batch, BATCH_MAX)) {
+                Some(0) => return (self, Some(CLOSING.into())),
+                Some(_) => {}
+                None => return (self, None),
+            }
+        }
+    }
+}
+
+/// Runs `work` on a thread that may block; nothing comes of it if that panicked.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.inspect_err(|error| tracing::error!(%error, "identity stops")).ok()
+}
+
 /// Starts an actor. Notices are few (they follow control records and elections) and must not be
 /// lost, so their channel has no bound of its own.
 pub fn start(parts: Parts) -> (Handle, mpsc::UnboundedReceiver<Notice>) {
@@ -182,46 +239,40 @@ pub fn start(parts: Parts) -> (Handle, mpsc::UnboundedReceiver<Notice>) {
 }
 
 impl Actor {
-    async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        let opened = tokio::task::block_in_place(|| self.batch(Vec::new(), Some(Input::Opened)));
-        if let Err(error) = opened {
-            tracing::error!(error = &error as &dyn std::error::Error, "identity does not start");
-        }
-        let why: Arc<str> = loop {
+    async fn run(self, asks: mpsc::Receiver<Ask>) {
+        let mut spell = Spell { actor: self, asks, batch: Vec::with_capacity(BATCH_MAX) };
+        spell = match on_thread(move || spell.open()).await {
+            Some(spell) => spell,
+            None => return,
+        };
+        let why = loop {
             let asked = tokio::select! {
-                asked = asks.recv_many(&mut batch, BATCH_MAX) => asked,
-                () = self.shown.broken() => usize::MAX,
+                asked = spell.asks.recv_many(&mut spell.batch, BATCH_MAX) => asked,
+                () = spell.actor.shown.broken() => usize::MAX,
             };
             if asked == 0 {
-                break "the pod is closing".into();
+                break CLOSING.into();
             }
-            let closing = batch.iter().any(|ask| matches!(ask, Ask::Close));
-            let moves = batch.iter().any(|ask| !matches!(ask, Ask::Look(_)));
-            let asked = std::mem::take(&mut batch);
-            let done = tokio::task::block_in_place(|| {
-                self.mend_index()?;
-                self.batch(asked, None).or_else(|error| self.recover(error))
-            });
-            if let Err(error) = done {
-                tracing::error!(error = &error as &dyn std::error::Error, "identity stops");
-                break self.fail(&error);
-            }
-            // Looking changes nothing; whoever waits for a change must not be woken by looks.
-            if moves {
-                self.pulse.send_modify(|pulse| pulse.batches += 1);
-            }
-            if closing {
-                break "the pod is closing".into();
+            let Some((resting, ended)) = on_thread(move || spell.work()).await else { return };
+            spell = resting;
+            if let Some(why) = ended {
+                break why;
             }
         };
+        let Spell { actor, asks, .. } = spell;
         // Senders learn that the queue is closed before they learn why.
         drop(asks);
-        drop(self.journal);
-        drop(self.index);
-        self.shown.end();
-        drop(self.shown);
-        self.pulse.send_modify(|pulse| pulse.ended = Some(why));
+        drop(actor.journal);
+        drop(actor.index);
+        actor.shown.end();
+        drop(actor.shown);
+        actor.pulse.send_modify(|pulse| pulse.ended = Some(why));
+    }
+
+    /// Does one batch, after whatever must be mended first.
+    fn turn(&mut self, asks: Vec<Ask>) -> Result<(), EngineError> {
+        self.mend_index()?;
+        self.batch(asks, None).or_else(|error| self.recover(error))
     }
 
     /// After a failed append or a failed index: answers the writers, and goes back to what is on

@@ -34,6 +34,7 @@ mod recovery;
 mod serve;
 mod snapshot;
 mod streams;
+mod wait;
 mod writes;
 
 pub use handle::{AskError, EditError, Handle, WriteDone};

@@ -6,6 +6,7 @@
 
 use ::cid::serde::CID_SERDE_PRIVATE_IDENTIFIER;
 use serde::ser::{self, Impossible, Serialize};
+use std::cell::Cell;
 use std::fmt;
 
 /// Major types of CBOR, in the upper three bits of the first byte.
@@ -20,8 +21,14 @@ const MAP: u8 = 0xa0;
 const LINK: [u8; 2] = [0xd8, 42];
 const LINK_START: u8 = 0;
 
-/// What most values of ours fit into.
-const CAPACITY: usize = 256;
+/// How much memory a thread keeps for the next value: what nearly all of ours fit into.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Keeps its memory between two values. Taken while a value is written, because its
+    /// serialization may encode another one.
+    static SPARE: Cell<Option<Writer>> = const { Cell::new(None) };
+}
 
 /// Why a value has no DAG-CBOR form.
 #[derive(Debug)]
@@ -45,17 +52,22 @@ fn unwritable<T>(what: &str) -> Result<T, Unwritable> {
     Err(Unwritable(what.to_owned()))
 }
 
-/// Writes `value`, expecting some `bytes` of it.
-pub(super) fn write<T: Serialize + ?Sized>(
+/// Writes `value` and shows its bytes to `read`.
+pub(super) fn write<T: Serialize + ?Sized, R>(
     value: &T,
-    bytes: Option<usize>,
-) -> Result<Vec<u8>, Unwritable> {
-    let out = Vec::with_capacity(bytes.unwrap_or(CAPACITY));
-    let mut writer = Writer { out, starts: Vec::new(), spare: Vec::new() };
-    value.serialize(&mut writer)?;
-    Ok(writer.out)
+    read: impl FnOnce(&[u8]) -> R,
+) -> Result<R, Unwritable> {
+    let mut writer = SPARE.take().unwrap_or_default();
+    let written = value.serialize(&mut writer).map(|()| read(&writer.out));
+    if writer.out.capacity() <= KEPT_BYTES_MAX {
+        writer.out.clear();
+        writer.starts.clear();
+        SPARE.set(Some(writer));
+    }
+    written
 }
 
+#[derive(Default)]
 struct Writer {
     out: Vec<u8>,
     /// Where the entries of the maps under way start, innermost last.

@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 /// events at the speed of memory and fit a phone.
 pub const PENDING_BYTES_MAX: usize = 16 << 20;
 
-/// From how many bytes on a layer is closed. sled stops its readers while it takes a batch, at
-/// about 10 µs a key: half a MiB of small keys takes some tens of milliseconds, and more would be
-/// felt as a pause.
+/// From how many bytes on a layer is closed. A reader looks at each layer, so there should be few;
+/// one that is being written is copied once more.
 const LAYER_BYTES_MAX: usize = 512 << 10;
 
 /// From how many bytes on the thread writes without waiting for more.
@@ -207,7 +206,7 @@ impl Shared {
     fn write_below(&self, map: &Map) -> Result<(), IndexError> {
         let started = Instant::now();
         let changes = map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        self.below.write(Batch { changes })?;
+        self.below.write_hidden(Batch { changes })?;
         metrics::histogram!("rhizome_index_drain_seconds").record(started.elapsed());
         metrics::counter!("rhizome_index_drained_keys_total").increment(map.len() as u64);
         Ok(())

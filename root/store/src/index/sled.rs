@@ -3,6 +3,7 @@
 //! sled orders its writes but does not make them durable (its flush is no fsync), which suits an
 //! index that may lose its tail. Being able to build it again is left to the segments.
 
+use super::intent::{INTENT_KEYS_MIN, Intents};
 use super::{FlushIndex, is_empty_range};
 use rhizome_log::{Batch, Index, IndexError, Visit};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ impl Default for SledConfig {
 /// An [`Index`] in a folder, by sled.
 pub struct SledIndex {
     database: sled::Db,
+    intents: Intents,
 }
 
 impl SledIndex {
@@ -56,7 +58,10 @@ impl SledIndex {
             // sled trusts what it reads more than a damaged disk deserves.
             let opened = catch_unwind(AssertUnwindSafe(|| sled.open()));
             match opened {
-                Ok(Ok(database)) => return Ok(Self { database }),
+                Ok(Ok(database)) => {
+                    let intents = Intents::open(&database, &database)?;
+                    return Ok(Self { database, intents });
+                }
                 Ok(Err(error)) if is_locked(&error) && since.elapsed() < LOCKED_WAIT => {
                     std::thread::sleep(LOCKED_PAUSE);
                 }
@@ -74,7 +79,7 @@ fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
-fn index_error(error: &sled::Error) -> IndexError {
+pub(super) fn index_error(error: &sled::Error) -> IndexError {
     IndexError { what: error.to_string() }
 }
 
@@ -120,5 +125,12 @@ impl Index for SledIndex {
 impl FlushIndex for SledIndex {
     fn flush(&self) -> Result<(), IndexError> {
         self.database.flush().map(drop).map_err(|error| index_error(&error))
+    }
+
+    fn write_hidden(&self, batch: Batch) -> Result<(), IndexError> {
+        if batch.changes.len() < INTENT_KEYS_MIN {
+            return self.write(batch);
+        }
+        self.intents.carry_out(&self.database, batch)
     }
 }

@@ -1,6 +1,6 @@
 //! What is written is what the public library writes.
 
-use super::write;
+use super::{Unwritable, write};
 use crate::{Cid, Codec};
 use ipld_core::ipld::Ipld;
 use proptest::prelude::*;
@@ -73,10 +73,14 @@ fn shapes(n: i64, text: &str, left_out: Option<char>, uncounted: u64) -> Shapes 
     }
 }
 
+fn written<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unwritable> {
+    write(value, <[u8]>::to_vec)
+}
+
 #[track_caller]
 fn same<T: Serialize>(value: &T) {
     let theirs = serde_ipld_dagcbor::to_vec(value).ok();
-    assert_eq!(write(value, None).ok(), theirs);
+    assert_eq!(written(value).ok(), theirs);
 }
 
 fn ipld() -> impl Strategy<Value = Ipld> {
@@ -101,7 +105,7 @@ fn ipld() -> impl Strategy<Value = Ipld> {
 proptest! {
     #[test]
     fn values_are_written_as_the_public_library_writes_them(value in ipld()) {
-        prop_assert_eq!(write(&value, None).ok(), serde_ipld_dagcbor::to_vec(&value).ok());
+        prop_assert_eq!(written(&value).ok(), serde_ipld_dagcbor::to_vec(&value).ok());
     }
 
     #[test]
@@ -112,7 +116,7 @@ proptest! {
         uncounted in 0..40_u64,
     ) {
         let value = shapes(n, &text, left_out, uncounted);
-        prop_assert_eq!(write(&value, Some(7)).ok(), serde_ipld_dagcbor::to_vec(&value).ok());
+        prop_assert_eq!(written(&value).ok(), serde_ipld_dagcbor::to_vec(&value).ok());
     }
 }
 
@@ -139,12 +143,37 @@ fn numbers_at_every_width_are_the_same() {
 
 #[test]
 fn a_map_with_other_keys_than_text_is_refused() {
-    assert!(write(&BTreeMap::from([(1, 2)]), None).is_err());
-    assert!(write(&BTreeMap::from([(vec![1], 2)]), None).is_err());
+    assert!(written(&BTreeMap::from([(1, 2)])).is_err());
+    assert!(written(&BTreeMap::from([(vec![1], 2)])).is_err());
 }
 
 #[test]
 fn a_map_that_is_long_and_uncounted_has_the_right_head() {
     same(&Uncounted(300));
     same(&vec![Uncounted(24), Uncounted(23), Uncounted(0)]);
+}
+
+#[test]
+fn what_was_written_before_leaves_nothing_behind() {
+    let long = vec!["a text of some length"; 10_000];
+    for _ in 0..2 {
+        same(&long);
+        same(&shapes(7, "short", None, 3));
+        assert!(written(&f64::NAN).is_err());
+        assert!(written(&vec![f64::NAN]).is_err());
+        same(&Uncounted(300));
+    }
+}
+
+#[test]
+fn a_value_may_encode_another_one_within() {
+    struct Sealed(u64);
+
+    impl Serialize for Sealed {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(&written(&self.0).unwrap())
+        }
+    }
+
+    assert_eq!(written(&vec![Sealed(1), Sealed(2)]).unwrap(), [0x82, 0x41, 1, 0x41, 2]);
 }
