@@ -259,8 +259,11 @@ impl Actor {
                 break why;
             }
         };
-        let Spell { actor, asks, .. } = spell;
-        // Senders learn that the queue is closed before they learn why.
+        let Spell { actor, mut asks, .. } = spell;
+        // Senders learn that the queue is closed before they learn why. What is being sent just now
+        // would stay in a queue that is merely dropped, and whoever waits for its answer for ever.
+        asks.close();
+        while asks.recv().await.is_some() {}
         drop(asks);
         drop(actor.journal);
         drop(actor.index);

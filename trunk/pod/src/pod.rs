@@ -246,6 +246,11 @@ impl Pod {
         Ok(identity)
     }
 
+    /// Takes an identity that was closed out of the table.
+    pub(crate) fn forget(&self, identity: &IdentityId) {
+        self.opened().remove(identity);
+    }
+
     fn shared_index(&self) -> Result<SharedIndex, PodError> {
         if let Some(index) = self.inner.shared.get() {
             return Ok(Arc::clone(index));

@@ -132,7 +132,7 @@ async fn may_remove_alone(
         },
         _ => return Err(AskError::Refused(error).into()),
     };
-    let message = format!("{why}: it takes the words of the recovery kit");
+    let message = format!("{why}: use the words of the recovery kit");
     Ok(Err(ApiError::new(Problem::NEEDS_KIT, message)))
 }
 

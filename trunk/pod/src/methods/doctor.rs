@@ -20,8 +20,8 @@ const RELEASE_WAIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether everybody let go.
 const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
-/// Holders of an identity while nobody uses it: the pod's table, and whoever rebuilds.
-const HOLDERS: usize = 2;
+/// Holders of an identity while nobody uses it and the pod has forgotten it: whoever rebuilds.
+const HOLDERS: usize = 1;
 
 /// Below this a disk is called nearly full.
 const FREE_BYTES_LOW: u64 = 256 << 20;
@@ -149,7 +149,7 @@ async fn rebuild(pod: &Pod) -> Result<(), ApiError> {
             whole = (identity.report.damages_count == 0).then(|| identity.handle.store.end());
             let home = identity.home.clone();
             pod.forget_chosen();
-            release(&identity).await?;
+            release(pod, &identity).await?;
             block_in_place(|| identity.folder.wipe_index()).map_err(failed)?;
             home
         }
@@ -176,9 +176,12 @@ fn unopened(pod: &Pod) -> Option<IdentityHome> {
 }
 
 /// Ends everything that uses the identity and waits until nobody holds it.
-async fn release(identity: &Arc<Identity>) -> Result<(), ApiError> {
+async fn release(pod: &Pod, identity: &Arc<Identity>) -> Result<(), ApiError> {
     identity.order.stop().await;
     identity.handle.close().await;
+    // Somebody who dials in finds it closed and takes it out of the table; then one holder more
+    // would look like the table.
+    pod.forget(&identity.id());
     let links: Vec<_> = std::mem::take(&mut *identity.links()).into_values().collect();
     for (_, link) in links {
         link.close(0, "index is made anew");
