@@ -96,7 +96,7 @@ pub async fn ana() -> (TestPod, TestPod, TestPod, Secret) {
     link(&laptop, &phone, "phone", DeviceKind::Phone).await;
     laptop.set("notes/one", json!({ "text": "before" })).await;
     has(&phone, "notes/one").await;
-    // The order is handed over a little later: what the laptop alone confirmed is not elsewhere yet.
+    // The order is handed over a little later; what the laptop alone confirmed is only there.
     until("the cloud peer orders", || async {
         (status(&laptop).await.order.voters == ["cloud"]).then_some(())
     })
