@@ -26,7 +26,7 @@ use clap::Parser;
 use std::error::Error;
 use std::path::PathBuf;
 
-/// As in the program: an event takes some hundred allocations: with the one of the system they are a fifth of its cost.
+/// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

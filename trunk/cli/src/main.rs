@@ -26,7 +26,8 @@ mod verdict;
 use rhizome_api::{ApiError, Exit, Problem};
 use std::process::ExitCode;
 
-/// An event takes some hundred allocations: with the one of the system they are a fifth of its cost.
+/// An event takes some hundred allocations: with the system's allocator they are a fifth of its
+/// cost.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
