@@ -32,7 +32,7 @@ kind! {
 struct Envelope {
     k: HostKind,
     v: u8,
-    m: HostMessage,
+    body: HostMessage,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,21 +68,23 @@ async fn become_host(laptop: &Pod, cloud: &Pod) {
     let link = dialled.await.unwrap();
     let (mut sender, mut receiver) = link.open(HOST_STREAM).await.unwrap();
     let (genesis, records, root) = log().await;
-    let ask = Envelope { k: HostKind, v: 1, m: HostMessage::Ask { genesis, records } };
+    let ask = Envelope { k: HostKind, v: 1, body: HostMessage::Ask { genesis, records } };
     sender.send(&encode(&ask).unwrap()).await.unwrap();
     sender.flush().await.unwrap();
     let answer: Envelope = decode(&receiver.receive().await.unwrap().unwrap()).unwrap();
-    let HostMessage::Accept { device, signature } = answer.m else { panic!("it does not accept") };
+    let HostMessage::Accept { device, signature } = answer.body else {
+        panic!("it does not accept")
+    };
     let kind = DeviceKind::CloudPeer;
     let acceptance = Acceptance { root, signing: device, sealing: None, kind };
     let command = Command::Admit { acceptance, signature, name: token() };
     identity.handle.command(command).await.unwrap();
     let (_, records, _) = log().await;
-    let admitted = Envelope { k: HostKind, v: 1, m: HostMessage::Admitted { records } };
+    let admitted = Envelope { k: HostKind, v: 1, body: HostMessage::Admitted { records } };
     sender.send(&encode(&admitted).unwrap()).await.unwrap();
     sender.flush().await.unwrap();
     let done: Envelope = decode(&receiver.receive().await.unwrap().unwrap()).unwrap();
-    assert!(matches!(done.m, HostMessage::Hosted));
+    assert!(matches!(done.body, HostMessage::Hosted));
     let address = cloud.listening().to_string();
     let noted = identity.home.change_meta(|meta| {
         meta.addresses.insert(device.to_string(), vec![address]);
