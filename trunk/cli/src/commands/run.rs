@@ -7,6 +7,7 @@ use rhizome_api::{ApiError, Empty, Exit, PodStop, Problem};
 use rhizome_pod::PodOptions;
 use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 /// Flags of `run`.
 #[derive(Args, Debug)]
@@ -90,9 +91,15 @@ fn log_to_stderr(context: &Context) {
     };
     let filter = EnvFilter::try_from_env("RHIZOME_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter.add_directive(sled_from_info()))
         .with_writer(std::io::stderr)
         .with_ansi(context.errors.color);
     // Fails only if somebody set one before, which then is the one to keep.
     drop(if context.json { subscriber.json().try_init() } else { subscriber.try_init() });
+}
+
+/// What sled tells of its insides is never shown: it frees a closed database when some thread ends,
+/// and a line written then panics, because the writer of lines keeps its memory with the thread.
+fn sled_from_info() -> Directive {
+    "sled=info".parse().expect("it is written as directives are")
 }
