@@ -13,7 +13,7 @@
 use crate::access::{Access, ReplicaError};
 use crate::command::capabilities;
 use crate::input::{Effect, Tick};
-use crate::rows::space;
+use crate::rows::{self, space};
 use crate::state::Replica;
 use rhizome_block::Cid;
 use rhizome_identity::{
@@ -51,15 +51,17 @@ impl Replica {
         }
     }
 
-    /// Finds what is owed after the replica was opened.
+    /// Finds what is owed after the replica was opened. Nearly all records are of the chain: their
+    /// keys say so, and they are not read again.
     pub(crate) fn find_owed(&mut self, access: &Access<'_, '_>) -> Result<(), ReplicaError> {
-        let me = Author::Device(self.device());
-        let chain: BTreeSet<Cid> =
-            self.control.chain_from(1).into_iter().map(ControlRecord::cid).collect();
+        let chain = self.control.chain_from(1).into_iter();
+        let chain: BTreeSet<Vec<u8>> =
+            chain.map(|record| rows::control_key(record.height(), &record.cid())).collect();
         let mut lost = Vec::new();
-        access.index.scan_prefix(&[space::CONTROL], &mut |_, bytes| {
-            let record = ControlRecord::from_bytes(bytes).ok();
-            lost.extend(record.filter(|one| one.author() == me && !chain.contains(&one.cid())));
+        access.index.scan_prefix(&[space::CONTROL], &mut |key, bytes| {
+            if !chain.contains(key) {
+                lost.extend(ControlRecord::from_bytes(bytes).ok());
+            }
             ControlFlow::Continue(())
         })?;
         self.owe(lost);
@@ -68,8 +70,10 @@ impl Replica {
 
     /// Says again what is owed and does not hold at the head.
     pub(crate) fn say_again(&mut self, tick: Tick, effects: &mut Vec<Effect>) {
-        let may = self.control.state().may(&self.device(), Capability::Admin);
-        if self.owed.records.is_empty() || self.owed.said_at == Some(self.control.head()) || !may {
+        if self.owed.records.is_empty()
+            || self.owed.said_at == Some(self.control.head())
+            || !self.control.state().may(&self.device(), Capability::Admin)
+        {
             return;
         }
         for (key, record) in self.owed.records.clone() {

@@ -149,6 +149,15 @@ pub struct IdentityMeta {
     pub restoring: Option<String>,
 }
 
+/// Folder of the index of all hosted identities.
+const HOSTING_INDEX: &str = "hosting-index";
+
+/// Whether a pod of this folder has hosted others: one without `--host` would not serve them.
+#[must_use]
+pub fn is_host(dir: &Path) -> bool {
+    dir.join(HOSTING_INDEX).is_dir()
+}
+
 impl Home {
     /// Uses `dir`, which is made if it is missing.
     pub fn open(dir: &Path) -> Result<Self, HomeError> {
@@ -170,6 +179,19 @@ impl Home {
     #[must_use]
     pub fn run_dir(&self) -> PathBuf {
         self.dir.join("run")
+    }
+
+    /// Where the index of all hosted identities lies.
+    #[must_use]
+    pub fn hosting_index(&self) -> PathBuf {
+        self.dir.join(HOSTING_INDEX)
+    }
+
+    /// Tells later commands that this folder is a host's ([`is_host`]), though it hosts nobody yet:
+    /// an index would cost a host without identities wake-ups.
+    pub fn mark_as_host(&self) -> Result<(), HomeError> {
+        let path = self.hosting_index();
+        create_private_folder(&path).map_err(|source| HomeError::File { path, source })
     }
 
     /// The identities in it.

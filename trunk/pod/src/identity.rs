@@ -130,8 +130,8 @@ pub fn open(
             Arc::new(PrefixIndex::new(Arc::clone(shared), prefix))
         }
         None => {
-            let opened = Shelf::new(&folder.index_path()).open(0)?;
             let shelf = Shelf::new(&folder.index_path());
+            let opened = shelf.open(0)?;
             renewal = Some(Renewal::new(shelf, opened.in_memory));
             opened.index
         }

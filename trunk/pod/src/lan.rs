@@ -28,14 +28,16 @@ pub fn start(pod: &Pod) {
 async fn run(pod: Pod, lan: Lan) {
     let Ok(mut sightings) = lan.browse() else { return };
     let mut announced = BTreeMap::new();
+    announce(&pod, &lan, &mut announced).await;
     loop {
-        announce(&pod, &lan, &mut announced).await;
         tokio::select! {
             found = sightings.next() => match found {
                 Some(found) => note(&pod, &announced, &found),
                 None => return,
             },
-            () = pod.inner.identities_moved.notified() => {}
+            () = pod.inner.identities_moved.notified() => {
+                announce(&pod, &lan, &mut announced).await;
+            }
             () = pod.asked_to_stop() => break,
         }
     }

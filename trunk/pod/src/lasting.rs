@@ -124,15 +124,22 @@ impl Renewal {
 
 /// What everybody but the actor reads. Clones of the [`Arc`] share it.
 pub struct LastingIndex {
-    shown: RwLock<Arc<dyn Index>>,
+    shown: RwLock<Shown>,
     turn: Mutex<Turn>,
     turned: Condvar,
     broken: Notify,
 }
 
-/// Which index is shown.
-#[derive(Clone, Copy)]
+/// The index that is shown, counted.
+#[derive(Clone)]
+struct Shown {
+    number: u64,
+    index: Arc<dyn Index>,
+}
+
+/// What becomes of the index that is shown. Nobody looks here while it answers.
 struct Turn {
+    /// Which one that is.
     number: u64,
     /// Somebody could not read it.
     broken: bool,
@@ -145,7 +152,7 @@ impl LastingIndex {
     #[must_use]
     pub fn new(index: Arc<dyn Index>, renewable: bool) -> Self {
         Self {
-            shown: RwLock::new(index),
+            shown: RwLock::new(Shown { number: 0, index }),
             turn: Mutex::new(Turn { number: 0, broken: false, last: !renewable }),
             turned: Condvar::new(),
             broken: Notify::new(),
@@ -165,41 +172,39 @@ impl LastingIndex {
 
     /// Lets go of the index that is shown: whoever reads waits for the next.
     pub fn hide(&self) {
-        self.put(Arc::new(Gone));
+        let number = self.turn().number;
+        self.put(Shown { number, index: Arc::new(Gone) });
     }
 
     /// Shows another one, whole.
     pub fn show(&self, index: Arc<dyn Index>) {
-        self.put(index);
-        let mut turn = self.turn_mut();
-        *turn = Turn { number: turn.number + 1, broken: false, ..*turn };
+        let mut turn = self.turn();
+        turn.number += 1;
+        turn.broken = false;
+        self.put(Shown { number: turn.number, index });
         self.turned.notify_all();
     }
 
     /// Nobody opens it again: whoever reads learns what is wrong.
     pub fn end(&self) {
-        self.turn_mut().last = true;
+        self.turn().last = true;
         self.turned.notify_all();
     }
 
-    fn put(&self, index: Arc<dyn Index>) {
+    fn put(&self, next: Shown) {
         let before = {
             let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *shown, index)
+            std::mem::replace(&mut *shown, next)
         };
         // To drop a database takes time.
         drop(before);
     }
 
-    fn shown(&self) -> Arc<dyn Index> {
-        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
+    fn shown(&self) -> Shown {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn turn(&self) -> Turn {
-        *self.turn_mut()
-    }
-
-    fn turn_mut(&self) -> MutexGuard<'_, Turn> {
+    fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,25 +213,31 @@ impl LastingIndex {
         &self,
         mut ask: impl FnMut(&dyn Index) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        let before = self.turn();
-        match ask(&*self.shown()) {
-            Err(_) if !before.last && self.another(before) => ask(&*self.shown()),
+        let Shown { number, index } = self.shown();
+        let answer = ask(&*index);
+        // Whoever waits holds on to nothing: the folder must become free.
+        drop(index);
+        match answer {
+            Err(_) if self.another(number) => ask(&*self.shown().index),
             answer => answer,
         }
     }
 
-    /// Waits for another index than that of `before`.
-    fn another(&self, before: Turn) -> bool {
-        let same = |now: &Turn| now.number == before.number && !now.last;
+    /// Waits for another index than that of this number.
+    fn another(&self, number: u64) -> bool {
+        let same = |now: &Turn| now.number == number && !now.last;
+        if self.turn().last {
+            return false;
+        }
         block_in_place(|| {
-            let mut turn = self.turn_mut();
+            let mut turn = self.turn();
             if same(&turn) {
                 turn.broken = true;
                 self.broken.notify_one();
             }
             let waited = self.turned.wait_timeout_while(turn, WAIT_MAX, |now| same(now));
             let (turn, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            turn.number != before.number
+            turn.number != number
         })
     }
 }

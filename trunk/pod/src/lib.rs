@@ -38,8 +38,8 @@ mod wait;
 mod writes;
 
 pub use handle::{AskError, EditError, Handle, WriteDone};
-pub use home::{Home, HomeError, IdentityHome, IdentityMeta, KeyFile};
-pub use pod::{Pod, PodError, PodOptions, is_host, run};
+pub use home::{Home, HomeError, IdentityHome, IdentityMeta, KeyFile, is_host};
+pub use pod::{Pod, PodError, PodOptions, run};
 
 /// The app whose documents the command line shows unless told otherwise.
 pub const DEFAULT_APP: &str = "org.rhizome.pod";

@@ -26,15 +26,6 @@ pub const LINK_NAME: &str = "link.rhizome";
 /// Under this name a cloud peer answers a recovery kit.
 pub const RECOVER_NAME: &str = "recover.rhizome";
 
-/// Folder of the index of all hosted identities.
-const HOSTING_INDEX: &str = "hosting-index";
-
-/// Whether a pod of this folder has hosted others: one without `--host` would not serve them.
-#[must_use]
-pub fn is_host(dir: &Path) -> bool {
-    dir.join(HOSTING_INDEX).is_dir()
-}
-
 /// Under this name a cloud peer answers somebody who wants to be hosted.
 pub const HOST_NAME: &str = "host.rhizome";
 
@@ -187,8 +178,7 @@ impl Pod {
         };
         let pod = Self { inner: Arc::new(inner) };
         if pod.inner.options.host {
-            // It also tells later commands that this folder is a host's.
-            pod.shared_index()?;
+            pod.inner.home.mark_as_host()?;
         }
         for home in pod.inner.home.identities()? {
             pod.admit(&home)?;
@@ -255,7 +245,7 @@ impl Pod {
         if let Some(index) = self.inner.shared.get() {
             return Ok(Arc::clone(index));
         }
-        let path = self.inner.home.dir().join(HOSTING_INDEX);
+        let path = self.inner.home.hosting_index();
         let index = Shelf::new(&path).on_disk_or_in_memory();
         let index = index.map_err(OpenIdentityError::from)?.index;
         Ok(Arc::clone(self.inner.shared.get_or_init(|| index)))

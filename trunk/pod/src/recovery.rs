@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::kind;
 use crate::link::{describe, failed};
 use crate::methods::device::remove_by_kit;
+use crate::methods::facts::meant;
 use crate::peers::plan_voters;
 use crate::pod::{Pod, RECOVER_NAME};
 use crate::snapshot::{BLOCKS_AT_ONCE, Checkpoint, DOCUMENTS_MAX, open, supply};
@@ -577,10 +578,8 @@ fn named(
         .collect();
     let mut named = Vec::new();
     for text in wanted {
-        let meant = |(id, name): &&(DeviceId, String)| {
-            name == text || text.len() >= ID_START_MIN && id.to_string().starts_with(text.as_str())
-        };
-        match known.iter().filter(meant).collect::<Vec<_>>().as_slice() {
+        let found = meant(known.iter(), text, ID_START_MIN, |(id, name)| (id, name));
+        match found.as_slice() {
             [one] => named.push((*one).clone()),
             several => {
                 let count = several.len();

@@ -7,9 +7,10 @@
 //! are removed. Who opens the database and finds chunks sets their keys again. sled recovers what
 //! was written up to some moment and nothing behind it, so chunks that are gone have been applied.
 
+use super::sled::index_error;
 use rhizome_block::{decode_own, encode};
 use rhizome_log::{Batch, IndexError};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
 
 /// Name of the tree that holds the chunks.
 const TREE: &[u8] = b"intent";
@@ -31,7 +32,7 @@ type Change = (ByteBuf, Option<ByteBuf>);
 impl Intents {
     /// The intents of `database`. One that was not finished is applied to `keys` now.
     pub(super) fn open(database: &sled::Db, keys: &sled::Tree) -> Result<Self, IndexError> {
-        let tree = database.open_tree(TREE).map_err(|error| super::sled::index_error(&error))?;
+        let tree = database.open_tree(TREE).map_err(|error| index_error(&error))?;
         let intents = Self { tree };
         if !intents.tree.is_empty() {
             intents.finish(keys)?;
@@ -42,7 +43,7 @@ impl Intents {
     fn finish(&self, keys: &sled::Tree) -> Result<(), IndexError> {
         let mut bytes = Vec::new();
         for chunk in &self.tree {
-            let (_, chunk) = chunk.map_err(|error| super::sled::index_error(&error))?;
+            let (_, chunk) = chunk.map_err(|error| index_error(&error))?;
             bytes.extend_from_slice(&chunk);
         }
         let changes: Vec<Change> =
@@ -51,8 +52,8 @@ impl Intents {
         let changes = changes.into_iter();
         let changes =
             changes.map(|(key, value)| (key.into_vec(), value.map(ByteBuf::into_vec))).collect();
-        apply(keys, Batch { changes }).map_err(|error| super::sled::index_error(&error))?;
-        self.forget().map_err(|error| super::sled::index_error(&error))
+        apply(keys, Batch { changes }).map_err(|error| index_error(&error))?;
+        self.forget().map_err(|error| index_error(&error))
     }
 
     /// Applies `batch` to `keys`: whole or not at all, after a crash too, though readers see it
@@ -60,20 +61,20 @@ impl Intents {
     pub(super) fn carry_out(&self, keys: &sled::Tree, batch: Batch) -> Result<(), IndexError> {
         self.remember(&batch)?;
         let applied = apply(keys, batch).and_then(|()| self.forget());
-        applied.map_err(|error| super::sled::index_error(&error))
+        applied.map_err(|error| index_error(&error))
     }
 
     fn remember(&self, batch: &Batch) -> Result<(), IndexError> {
-        let bytes = |bytes: &Vec<u8>| ByteBuf::from(bytes.clone());
         let changes = batch.changes.iter();
-        let changes: Vec<Change> =
-            changes.map(|(key, value)| (bytes(key), value.as_ref().map(bytes))).collect();
+        let changes: Vec<(&Bytes, Option<&Bytes>)> = changes
+            .map(|(key, value)| (Bytes::new(key), value.as_deref().map(Bytes::new)))
+            .collect();
         let bytes = encode(&changes).map_err(|error| IndexError { what: error.to_string() })?;
         let mut chunks = sled::Batch::default();
         for (n, chunk) in (0_u32..).zip(bytes.chunks(CHUNK_BYTES)) {
             chunks.insert(&n.to_be_bytes(), chunk);
         }
-        self.tree.apply_batch(chunks).map_err(|error| super::sled::index_error(&error))
+        self.tree.apply_batch(chunks).map_err(|error| index_error(&error))
     }
 
     fn forget(&self) -> sled::Result<()> {

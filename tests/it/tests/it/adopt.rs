@@ -1,18 +1,13 @@
 //! A device that held data of its own joins, and its documents come along.
 
-use crate::support::{World, add_peer, agree, export, link};
+use crate::support::{World, add_peer, agree, export, household, link};
 use rhizome_api::{DeviceKind, Durability};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_joins_brings_its_own_documents_along() {
     let world = World::new();
-    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
-    let mut cloud = world.host("cloud").await;
-    laptop.start().await;
-    phone.start().await;
-    cloud.start().await;
-    laptop.create("Ana", DeviceKind::Laptop).await;
+    let (laptop, mut phone, cloud) = household(&world).await;
     phone.create("Earlier", DeviceKind::Phone).await;
     for n in 0..15 {
         laptop.set(&format!("notes/laptop-{n}"), json!({ "n": n })).await;

@@ -1,6 +1,6 @@
 //! A laptop whose peers are all gone writes on: no write waits for anybody.
 
-use crate::support::{Node, World, add_peer, is_long, link, percentile};
+use crate::support::{Node, World, add_peer, household, is_long, link, percentile};
 use rhizome_api::data::BatchRequest;
 use rhizome_api::{DataBatch, DeviceKind};
 use rhizome_pod::{DEFAULT_APP, Pod, PodOptions};
@@ -20,12 +20,7 @@ const EVENT_BYTES: usize = 400;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_laptop_whose_peers_are_gone_writes_on() {
     let world = World::new();
-    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
-    let mut cloud = world.host("cloud").await;
-    laptop.start().await;
-    phone.start().await;
-    cloud.start().await;
-    laptop.create("Ana", DeviceKind::Laptop).await;
+    let (mut laptop, mut phone, mut cloud) = household(&world).await;
     add_peer(&laptop, &cloud).await;
     link(&laptop, &phone, DeviceKind::Phone).await;
     laptop.commit("notes/before", json!({ "text": "everybody is here" })).await;

@@ -4,7 +4,7 @@
 mod forge;
 mod wire;
 
-use crate::support::{Node, PATIENCE, World, add_peer, agree, link, random, until};
+use crate::support::{Node, PATIENCE, World, add_peer, agree, household, link, random, until};
 use crate::voters::grow;
 use forge::{Peek, Speaker};
 use rhizome_api::data::HashAnswer;
@@ -110,12 +110,7 @@ async fn still(node: &Node, before: &HashAnswer) {
 }
 
 async fn trio(world: &World) -> (Node, Node, Node) {
-    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
-    let mut cloud = world.host("cloud").await;
-    laptop.start().await;
-    phone.start().await;
-    cloud.start().await;
-    laptop.create("Ana", DeviceKind::Laptop).await;
+    let (laptop, phone, cloud) = household(world).await;
     add_peer(&laptop, &cloud).await;
     link(&laptop, &phone, DeviceKind::Phone).await;
     laptop.set("notes/one", json!({ "text": "mine" })).await;

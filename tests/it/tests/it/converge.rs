@@ -1,18 +1,13 @@
 //! Devices that were apart hold the same once they talk again.
 
-use crate::support::{World, add_peer, agree, export, link};
+use crate::support::{World, add_peer, agree, export, household, link};
 use rhizome_api::{DeviceKind, Durability};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_that_were_apart_hold_the_same_once_they_talk_again() {
     let world = World::new();
-    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
-    let mut cloud = world.host("cloud").await;
-    laptop.start().await;
-    phone.start().await;
-    cloud.start().await;
-    laptop.create("Ana", DeviceKind::Laptop).await;
+    let (laptop, phone, cloud) = household(&world).await;
     laptop.set("notes/early", json!({ "text": "written before anybody else was there" })).await;
     add_peer(&laptop, &cloud).await;
     link(&laptop, &phone, DeviceKind::Phone).await;

@@ -1,6 +1,6 @@
 //! What is in a checkpoint elsewhere stays so, whoever joins; what is written later is not.
 
-use crate::support::{World, add_peer, link};
+use crate::support::{World, add_peer, household, link};
 use rhizome_api::data::SettleRequest;
 use rhizome_api::{DataSettle, DeviceKind, Durability, Empty, ErrorCode, SnapshotCreate};
 use serde_json::json;
@@ -8,12 +8,7 @@ use serde_json::json;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_joins_makes_nothing_less_safe_and_a_new_note_waits_for_a_checkpoint() {
     let world = World::new();
-    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
-    let mut cloud = world.host("cloud").await;
-    laptop.start().await;
-    phone.start().await;
-    cloud.start().await;
-    laptop.create("Ana", DeviceKind::Laptop).await;
+    let (laptop, phone, cloud) = household(&world).await;
     add_peer(&laptop, &cloud).await;
     laptop.set("notes/one", json!({ "n": 1 })).await;
     laptop.ordered_by(&["cloud"]).await;

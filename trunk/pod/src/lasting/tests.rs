@@ -86,6 +86,20 @@ async fn whoever_reads_a_failing_index_is_answered_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_the_next_index_holds_on_to_none() {
+    let failing = Failing::filled(1, 0);
+    let gone = Arc::downgrade(&failing);
+    let lasting = Arc::new(LastingIndex::new(failing, true));
+    let reader = Arc::clone(&lasting);
+    let reading = tokio::spawn(async move { reader.get(&[1, 0]) });
+    lasting.broken().await;
+    lasting.hide();
+    assert!(gone.upgrade().is_none(), "its folder would stay locked");
+    lasting.show(Failing::filled(1, 1));
+    assert_eq!(reading.await.unwrap().unwrap(), Some(vec![0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scan_goes_on_where_the_index_failed() {
     for reverse in [false, true] {
         let lasting = Arc::new(LastingIndex::new(Failing::filled(6, 4), true));

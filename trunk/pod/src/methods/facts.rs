@@ -288,13 +288,8 @@ impl Facts {
 
     /// The live device that people mean by its name, its id, or the start of its id.
     pub fn find(&self, text: &str) -> Result<&Member, ApiError> {
-        let live: Vec<&Member> = self.members.values().filter(|one| one.live).collect();
-        let by_name: Vec<&Member> = live.iter().copied().filter(|one| one.name == text).collect();
-        let found = if by_name.is_empty() && !text.is_empty() {
-            live.iter().copied().filter(|one| one.id.to_string().starts_with(text)).collect()
-        } else {
-            by_name
-        };
+        let live = self.members.values().filter(|one| one.live);
+        let found = meant(live, text, 1, |one| (&one.id, &one.name));
         match found.as_slice() {
             [one] => Ok(one),
             [] => {
@@ -308,6 +303,21 @@ impl Facts {
             .hint("rhizome device list")),
         }
     }
+}
+
+/// Those that people mean by `text`: whoever is called so, else whoever's id starts so, given at
+/// least `start_min` characters of it.
+pub fn meant<T: Copy>(
+    among: impl Iterator<Item = T> + Clone,
+    text: &str,
+    start_min: usize,
+    of: impl Fn(&T) -> (&DeviceId, &str),
+) -> Vec<T> {
+    let called: Vec<T> = among.clone().filter(|one| of(one).1 == text).collect();
+    if !called.is_empty() || text.len() < start_min {
+        return called;
+    }
+    among.filter(|one| of(one).0.to_string().starts_with(text)).collect()
 }
 
 fn removed(control: &ControlLog, device: &DeviceId) -> Option<Removed> {

@@ -9,7 +9,7 @@ mod world;
 
 pub use client::Client;
 pub use dice::Dice;
-pub use people::{add_peer, agree, begin_join, export, link, show_code};
+pub use people::{add_peer, agree, begin_join, export, household, link, show_code};
 pub use small_disk::SmallDisk;
 pub use world::{Node, PATIENCE, World, binary, is_long, until};
 

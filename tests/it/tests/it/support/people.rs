@@ -1,7 +1,7 @@
 //! What people do with pods: create an identity, link a device, add a host, write, compare.
 
 use super::client::Events;
-use super::world::{Node, PATIENCE, until};
+use super::world::{Node, PATIENCE, World, until};
 use rhizome_api::data::{
     ExportAnswer, ExportEvent, ExportRequest, GetRequest, HashAnswer, SetRequest, SettleRequest,
     WriteAnswer,
@@ -107,6 +107,17 @@ impl Node {
         };
         until(&what, PATIENCE, look).await;
     }
+}
+
+/// A laptop with an identity, a phone without one, and a host.
+pub async fn household(world: &World) -> (Node, Node, Node) {
+    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
+    let mut cloud = world.host("cloud").await;
+    laptop.start().await;
+    phone.start().await;
+    cloud.start().await;
+    laptop.create("Ana", DeviceKind::Laptop).await;
+    (laptop, phone, cloud)
 }
 
 /// Links `newcomer` to the identity of `trusted`, as two people with two screens would.
