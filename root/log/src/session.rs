@@ -2,11 +2,17 @@
 //!
 //! Each side says which heads it holds durably; each sends what the other lacks, in runs, with a
 //! bounded number of events under way. An announcement of heads is therefore also the
-//! acknowledgement that a run is durable there. The session needs no quorum and no order, so it
-//! works between any two devices over any path. It leaves reading and checking runs to the replica.
+//! acknowledgement that a run is durable there, and a run says as much of its sender. The session
+//! needs no quorum and no order, so it works between any two devices over any path. It leaves reading
+//! and checking runs to the replica.
+//!
+//! Where several peers hold the same news, each would send it. So a peer that got a run from
+//! somebody else already says that it has enough of that log; from then on it is only told of new
+//! heads, until it wants the log from here again (the eager and lazy links of Plumtree: Leitão,
+//! Pereira, Rodrigues, *Epidemic Broadcast Trees*, 2007).
 
 use crate::LogId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most events under way to one peer. Four full runs keep a link busy while the peer writes to
 /// disk, and bound what a slow peer makes us hold.
@@ -15,6 +21,8 @@ pub const EVENTS_UNDER_WAY_MAX: u64 = 4 * crate::RUN_EVENTS_MAX as u64;
 /// What the outside world tells the session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SessionInput {
+    /// Both sides said hello; these heads of ours were in it.
+    Greeted(Vec<(LogId, u64)>),
     /// We hold these heads durably and signed; names only logs whose head moved.
     OursMoved(Vec<(LogId, u64)>),
     /// The peer says it holds these heads durably; names only logs whose head moved.
@@ -25,6 +33,15 @@ pub enum SessionInput {
         log: LogId,
         /// Last event of the run that was sent.
         to: u64,
+    },
+    /// The peer gets this log from somebody else.
+    Enough(LogId),
+    /// The peer wants this log from here, and holds it up to here.
+    Wanted {
+        /// The log.
+        log: LogId,
+        /// The last event it holds.
+        after: u64,
     },
 }
 
@@ -49,6 +66,8 @@ pub struct Session {
     ours: BTreeMap<LogId, u64>,
     theirs: BTreeMap<LogId, u64>,
     shipped: BTreeMap<LogId, u64>,
+    /// Logs that the peer gets from somebody else.
+    lazy: BTreeSet<LogId>,
 }
 
 impl Session {
@@ -56,6 +75,11 @@ impl Session {
     pub fn step(&mut self, input: SessionInput) -> Vec<SessionEffect> {
         let mut effects = Vec::new();
         match input {
+            SessionInput::Greeted(heads) => {
+                for (log, seq) in heads {
+                    raise(&mut self.ours, log, seq);
+                }
+            }
             SessionInput::OursMoved(heads) => {
                 let news = self.announce(&heads);
                 if !news.is_empty() {
@@ -68,6 +92,13 @@ impl Session {
                 }
             }
             SessionInput::Shipped { log, to } => raise(&mut self.shipped, log, to),
+            SessionInput::Enough(log) => {
+                self.lazy.insert(log);
+            }
+            SessionInput::Wanted { log, after } => {
+                self.lazy.remove(&log);
+                self.shipped.insert(log, after);
+            }
         }
         effects.extend(self.next_run());
         effects
@@ -90,15 +121,14 @@ impl Session {
         self.theirs.iter()
     }
 
-    /// Notes our heads; returns those the peer does not already know about by holding them itself.
+    /// Notes our heads; returns those that no run will tell the peer of.
     fn announce(&mut self, heads: &[(LogId, u64)]) -> Vec<(LogId, u64)> {
         heads
             .iter()
             .filter(|(log, seq)| {
                 raise(&mut self.ours, *log, *seq);
-                // What the peer sent us it must hear back as an acknowledgement; what we will send
-                // it next needs no announcement.
-                seq_of(&self.theirs, log) >= *seq || seq_of(&self.shipped, log) < *seq
+                // What the peer sent us it must hear back as an acknowledgement.
+                seq_of(&self.theirs, log) >= *seq || self.lazy.contains(log)
             })
             .copied()
             .collect()
@@ -109,7 +139,7 @@ impl Session {
         if self.under_way() >= EVENTS_UNDER_WAY_MAX {
             return None;
         }
-        self.ours.iter().find_map(|(log, ours)| {
+        self.ours.iter().filter(|(log, _)| !self.lazy.contains(log)).find_map(|(log, ours)| {
             let after = seq_of(&self.theirs, log).max(seq_of(&self.shipped, log));
             (after < *ours).then_some(SessionEffect::Ship { log: *log, after })
         })
@@ -161,6 +191,33 @@ mod tests {
         session.step(SessionInput::TheirsMoved(vec![(log(1), 9)]));
         let effects = session.step(SessionInput::OursMoved(vec![(log(1), 9)]));
         assert_eq!(effects, [SessionEffect::Announce(vec![(log(1), 9)])]);
+    }
+
+    #[test]
+    fn a_run_needs_no_announcement() {
+        let mut session = Session::default();
+        let effects = session.step(SessionInput::OursMoved(vec![(log(1), 5)]));
+        assert_eq!(effects, [SessionEffect::Ship { log: log(1), after: 0 }]);
+        let mut greeted = Session::default();
+        let effects = greeted.step(SessionInput::Greeted(vec![(log(1), 5)]));
+        assert_eq!(effects, [SessionEffect::Ship { log: log(1), after: 0 }]);
+    }
+
+    #[test]
+    fn a_peer_that_has_enough_is_only_told_until_it_wants_more() {
+        let mut session = Session::default();
+        session.step(SessionInput::OursMoved(vec![(log(1), 5)]));
+        session.step(SessionInput::Shipped { log: log(1), to: 5 });
+        session.step(SessionInput::Enough(log(1)));
+        let told = session.step(SessionInput::OursMoved(vec![(log(1), 9), (log(2), 1)]));
+        let announce = SessionEffect::Announce(vec![(log(1), 9)]);
+        assert_eq!(told, [announce, SessionEffect::Ship { log: log(2), after: 0 }]);
+        session.step(SessionInput::Shipped { log: log(2), to: 1 });
+        let wanted = session.step(SessionInput::Wanted { log: log(1), after: 7 });
+        assert_eq!(wanted, [SessionEffect::Ship { log: log(1), after: 7 }]);
+        session.step(SessionInput::Shipped { log: log(1), to: 9 });
+        let next = session.step(SessionInput::OursMoved(vec![(log(1), 10)]));
+        assert_eq!(next, [SessionEffect::Ship { log: log(1), after: 9 }]);
     }
 
     #[test]

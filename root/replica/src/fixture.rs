@@ -72,6 +72,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("heads", Message::Heads { heads }),
         ("run", Message::Run { run: run() }),
         ("refused", Message::Refused { log: log(), held: 299 }),
+        ("enough", Message::Enough { log: log() }),
+        ("want", Message::Want { log: log(), after: 299 }),
         ("offer", Message::Offer { manifest: bytes(b"manifest") }),
         ("want-blocks", Message::WantBlocks { cids: vec![cid(b"block")] }),
         ("blocks", Message::Blocks { blocks: vec![(cid(b"block"), bytes(b"block"))] }),

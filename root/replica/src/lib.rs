@@ -13,6 +13,7 @@ mod command;
 mod complete;
 mod control;
 mod doubt;
+mod feed;
 #[cfg(test)]
 mod fixture;
 mod found;

@@ -78,6 +78,18 @@ pub enum Message {
         /// Last event it holds.
         held: u64,
     },
+    /// The sender had this run from somebody else: of this log, it needs no more than heads.
+    Enough {
+        /// The log.
+        log: LogId,
+    },
+    /// The sender lacks events of this log that the receiver said it holds, and nobody brings them.
+    Want {
+        /// The log.
+        log: LogId,
+        /// The last event it holds.
+        after: u64,
+    },
     /// The sender has a set of blocks that the receiver may want to keep.
     Offer {
         /// The set's manifest block, which lists its blocks as plain links.

@@ -77,6 +77,7 @@ impl Replica {
                 generation: control.committed_state().generation(),
                 voters: BTreeMap::new(),
                 base_of: row.bases.iter().copied().collect(),
+                control_at: row.applied.i,
                 closing: false,
                 proposed_control: 0,
             },
@@ -101,6 +102,7 @@ impl Replica {
             recent: BTreeMap::new(),
             owed: crate::again::Owed::default(),
             refused: BTreeSet::new(),
+            feeds: BTreeMap::new(),
             appending: false,
         };
         replica.open_logs(access)?;
@@ -306,8 +308,11 @@ impl Replica {
         self.deliver(access, &mut effects)?;
         if at_end {
             let me = self.device();
-            let ours = replay.tail.keys().filter(|log| log.author == me).map(|log| (log.tag, 0));
-            self.cut.extend(ours);
+            // Such a log may have had no other event, and then be known by this alone.
+            for log in replay.tail.keys().filter(|log| log.author == me) {
+                let next = self.cut.entry(log.tag).or_default();
+                *next = (*next).max(log.incarnation.saturating_add(1));
+            }
             self.order.chain = Chain::from(self.order.end);
             self.control_changed(&mut effects);
         }
@@ -319,7 +324,9 @@ impl Replica {
     /// goes on, so that no place is signed twice.
     pub fn start_new_incarnations(&mut self) {
         let me = self.device();
-        self.cut.extend(self.logs.keys().filter(|log| log.author == me).map(|log| (log.tag, 0)));
+        for log in self.logs.keys().filter(|log| log.author == me) {
+            self.cut.entry(log.tag).or_default();
+        }
     }
 }
 

@@ -118,18 +118,12 @@ impl Replica {
         certificate: Certificate,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
-        if let Err(error) = self.verify_certificate(&certificate) {
-            tracing::warn!(peer = %from.short(), %error, "refused a certificate");
-            if self.may_lack_voters(certificate.seen.g) {
-                self.refused.insert(from);
-            } else {
-                self.close_unless_me(from, effects);
-            }
-            return Ok(());
-        }
         let end = self.order.chain.end();
         if certificate.seen.i <= end.i {
-            return self.compare_orders(access, from, certificate.seen, effects);
+            return self.compare_orders(access, from, &certificate, effects);
+        }
+        if !self.accepts(from, &certificate, effects) {
+            return Ok(());
         }
         let mut chain = self.order.chain;
         let mut placed = Vec::new();
@@ -191,19 +185,41 @@ impl Replica {
         voters.iter().filter(trusted).copied().collect()
     }
 
-    /// A certified position below our end must be one we know.
+    /// A certified position below our end must be one we know. Only another one needs its proof.
     fn compare_orders(
-        &self,
+        &mut self,
         access: &Access<'_, '_>,
         from: DeviceId,
-        theirs: Seen,
+        certificate: &Certificate,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
+        let theirs = certificate.seen;
         let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
-        if let Some(ours) = row.map(|row| row.seen).filter(|ours| *ours != theirs) {
+        let other = row.map(|row| row.seen).filter(|ours| *ours != theirs);
+        if let Some(ours) = other
+            && self.accepts(from, certificate, effects)
+        {
             effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by: from }));
         }
         Ok(())
+    }
+
+    /// Whether a certificate holds. Whoever shows one that does not, without a good reason, is cut
+    /// off.
+    fn accepts(
+        &mut self,
+        from: DeviceId,
+        certificate: &Certificate,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Err(error) = self.verify_certificate(certificate) else { return true };
+        tracing::warn!(peer = %from.short(), %error, "refused a certificate");
+        if self.may_lack_voters(certificate.seen.g) {
+            self.refused.insert(from);
+        } else {
+            self.close_unless_me(from, effects);
+        }
+        false
     }
 
     /// Applies certified entries as far as what they name is held. Returns what took effect.
@@ -301,6 +317,7 @@ impl Replica {
             }
             EntryBody::Range { log, head, .. } => self.place_log(*log, *head),
             EntryBody::Control { record } => {
+                self.order.control_at = row.seen.i;
                 let before = self.control.committed_state().clone();
                 let beside: Vec<ControlRecord> =
                     self.control.tentative().into_iter().cloned().collect();

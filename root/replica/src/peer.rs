@@ -12,7 +12,7 @@ use crate::state::Replica;
 use rhizome_block::Cid;
 use rhizome_cluster::{Certificate, Entry};
 use rhizome_identity::DeviceId;
-use rhizome_log::{LogId, Seen, Session, SessionEffect, SessionInput};
+use rhizome_log::{LogId, Run, Seen, Session, SessionEffect, SessionInput};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most control records of one message; an identity that needs more sends several.
@@ -20,6 +20,11 @@ pub(crate) const CONTROL_RECORDS_MAX: usize = 512;
 
 /// Most entries under way to a peer that has not said it stored them.
 const ENTRIES_UNDER_WAY_MAX: u64 = 8 * ENTRIES_MAX as u64;
+
+/// How far a voter may lag behind before a fellow voter sends it the order. The group itself brings
+/// it, so the links are left alone until that does not work; small, since it is also how far one
+/// may stay behind where it never does.
+const FELLOW_LAG_MAX: u64 = 64;
 
 /// One connected device.
 #[derive(Clone, Debug)]
@@ -38,6 +43,12 @@ pub(crate) struct Peer {
     pub control: Option<ControlHead>,
     /// Sets of blocks it holds.
     pub kept: BTreeSet<Cid>,
+    /// How far the order was when it was last told.
+    pub order_told: u64,
+    /// Logs it was told to send no more of.
+    pub enough: BTreeSet<LogId>,
+    /// Heads of those that it told and that are not here yet.
+    pub promised: BTreeMap<LogId, u64>,
     /// Its hello, until it is known.
     pub hello: Option<Message>,
 }
@@ -50,10 +61,18 @@ impl Peer {
             session: Session::default(),
             order_at: 0,
             order_sent: 0,
+            order_told: 0,
+            enough: BTreeSet::new(),
+            promised: BTreeMap::new(),
             control: None,
             kept: BTreeSet::new(),
             hello: None,
         }
+    }
+
+    fn holds_order(&mut self, i: u64) {
+        self.order_at = self.order_at.max(i);
+        self.order_sent = self.order_sent.max(i);
     }
 }
 
@@ -130,7 +149,13 @@ impl Replica {
             }
             Message::OrderAt { seen } => self.order_at(access, device, seen, effects),
             Message::Heads { heads } => self.heads_moved(access, device, heads, effects),
-            Message::Run { run } => self.take_run(access, device, run, effects),
+            Message::Run { run } => self.run_said(access, device, run, effects),
+            Message::Enough { log } => {
+                self.lazy_link(access, device, SessionInput::Enough(log), effects)
+            }
+            Message::Want { log, after } => {
+                self.lazy_link(access, device, SessionInput::Wanted { log, after }, effects)
+            }
             Message::Refused { log, held } => {
                 tracing::debug!(peer = %device.short(), ?log, held, "peer refused a run");
                 Ok(())
@@ -204,7 +229,7 @@ impl Replica {
         self.send_control(device, effects);
         self.ship_order(access, device, effects)?;
         self.heads_moved(access, device, heads, effects)?;
-        self.session_step(access, device, SessionInput::OursMoved(ours), effects)?;
+        self.session_step(access, device, SessionInput::Greeted(ours), effects)?;
         self.want_again(device, effects);
         self.offer_pins(access, device, effects)?;
         self.settle_doubt(access);
@@ -257,7 +282,12 @@ impl Replica {
         let read: Result<Vec<Entry>, _> =
             entries.iter().take(ENTRIES_MAX).map(|bytes| Entry::read(bytes)).collect();
         match read {
-            Ok(entries) => self.take_entries(access, device, entries, certificate, effects),
+            Ok(entries) => {
+                if let Some(peer) = self.peers.get_mut(&device) {
+                    peer.holds_order(certificate.seen.i);
+                }
+                self.take_entries(access, device, entries, certificate, effects)
+            }
             Err(error) => {
                 tracing::warn!(peer = %device.short(), %error, "refused entries");
                 effects.push(Effect::Close(device, CloseReason::Misbehaved));
@@ -274,10 +304,9 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
         if let Some(peer) = self.peers.get_mut(&device) {
-            peer.order_at = peer.order_at.max(seen.i);
-            peer.order_sent = peer.order_sent.max(seen.i);
+            peer.holds_order(seen.i);
         }
-        self.ship_order(access, device, effects)
+        self.keep_in_step(access, device, effects)
     }
 
     fn heads_moved(
@@ -287,6 +316,30 @@ impl Replica {
         heads: Vec<(LogId, u64)>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
+        self.note_forgotten(&heads);
+        self.want_if_nobody_brings(device, &heads, effects);
+        self.session_step(access, device, SessionInput::TheirsMoved(heads), effects)
+    }
+
+    /// A run says of its sender what heads would.
+    fn run_said(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        run: Run,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let (log, head) = (run.log, run.signature.head);
+        let heads = vec![(log, head.seq)];
+        self.note_forgotten(&heads);
+        if !self.has_already(access, device, log, head, effects)? {
+            self.take_run(access, device, run, effects)?;
+        }
+        self.session_step(access, device, SessionInput::TheirsMoved(heads), effects)
+    }
+
+    /// Looks for what this device wrote and does not hold.
+    fn note_forgotten(&mut self, heads: &[(LogId, u64)]) {
         let me = self.device();
         for (log, seq) in heads.iter().filter(|(log, _)| log.author == me) {
             // A peer holds more of our own log than we do: this disk was restored or cut. What was
@@ -296,7 +349,6 @@ impl Replica {
                 *next = (*next).max(log.incarnation.saturating_add(1));
             }
         }
-        self.session_step(access, device, SessionInput::TheirsMoved(heads), effects)
     }
 
     /// Tells every peer what a durable batch changed.
@@ -316,11 +368,8 @@ impl Replica {
                 self.send_control(device, effects);
             }
             if self.order.end.i > before.i {
-                self.ship_order(access, device, effects)?;
-                if self.order.role != crate::state::Role::Sequencer {
-                    let seen = self.order.end;
-                    effects.push(Effect::Send(device, Message::OrderAt { seen }));
-                }
+                self.keep_in_step(access, device, effects)?;
+                self.tell_order(device, effects);
             }
             if !heads.is_empty() {
                 let input = SessionInput::OursMoved(heads.clone());
@@ -363,6 +412,44 @@ impl Replica {
         Ok(())
     }
 
+    /// Sends a peer what it lacks of the order, unless its group brings it.
+    fn keep_in_step(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        let Some(peer) = self.peers.get(&device) else { return Ok(()) };
+        let lag = self.order.end.i.saturating_sub(peer.order_at);
+        let brought = peer.order_at >= self.order.control_at && self.votes_with(&device);
+        if lag < FELLOW_LAG_MAX && brought {
+            Ok(())
+        } else {
+            self.ship_order(access, device, effects)
+        }
+    }
+
+    /// Tells a peer how far the order is here, unless entries just did: a fellow voter now and then,
+    /// so that it knows us in step.
+    fn tell_order(&mut self, device: DeviceId, effects: &mut Vec<Effect>) {
+        let (seen, fellow) = (self.order.end, self.votes_with(&device));
+        let Some(peer) = self.peers.get_mut(&device) else { return };
+        let now_and_then = fellow && peer.order_told >= self.order.control_at;
+        let due = peer.order_told + if now_and_then { FELLOW_LAG_MAX / 4 } else { 1 };
+        if self.order.role == crate::state::Role::Sequencer || seen.i < due {
+            return;
+        }
+        peer.order_told = seen.i;
+        effects.push(Effect::Send(device, Message::OrderAt { seen }));
+    }
+
+    /// Whether this device and the peer are voters of one group.
+    fn votes_with(&self, device: &DeviceId) -> bool {
+        let sets = self.order.voters.get(&self.order.generation);
+        matches!(self.order.role, crate::state::Role::Voter { .. })
+            && sets.and_then(|sets| sets.last()).is_some_and(|voters| voters.contains(device))
+    }
+
     /// Sends entries the peer lacks, one generation a message, with a bounded number under way.
     fn ship_order(
         &mut self,
@@ -381,7 +468,7 @@ impl Replica {
             };
             let to = certificate.seen.i;
             if let Some(peer) = self.peers.get_mut(&device) {
-                peer.order_sent = to;
+                (peer.order_sent, peer.order_told) = (to, to);
             }
             effects.push(Effect::Send(device, Message::Order { entries, certificate }));
         }

@@ -9,6 +9,7 @@
 //! pending also follows removals and events that have no place yet, as all that is pending does.
 
 use crate::access::{Access, ReplicaError};
+use crate::control::belongs;
 use crate::rows::{self, EventRow};
 use crate::state::Replica;
 use rhizome_cluster::Ready;
@@ -59,8 +60,12 @@ impl Replica {
         if let Some(allowed) = self.allowed(log) {
             return Some(allowed);
         }
-        let revoked = removal(self.control.state(), &log.author)?;
         let placed = self.logs.get(log).map_or(0, |state| state.row.placed);
+        if !belongs(self.control.state(), log, placed + 1) {
+            // Its author was let in on a branch that lost, and may never be let in again.
+            return Some(placed);
+        }
+        let revoked = removal(self.control.state(), &log.author)?;
         Some(named(revoked, log).map_or(0, |head| head.seq).max(placed))
     }
 

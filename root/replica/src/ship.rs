@@ -167,6 +167,7 @@ impl Replica {
             return Ok(());
         }
         debug_assert!(events.len() <= BATCH_EVENTS_MAX);
+        self.fed(from, log);
         for event in events.into_iter().filter(|event| event.header.seq > held_seq) {
             let payload = self.open_event(&event);
             let (seq, id) = (event.header.seq, event.id);

@@ -66,6 +66,9 @@ pub(crate) struct OrderState {
     pub voters: BTreeMap<u64, Vec<BTreeSet<DeviceId>>>,
     /// Last entry before each generation, once known.
     pub base_of: BTreeMap<u64, Seen>,
+    /// The last control record that took effect, or where this replica was opened: whoever has not
+    /// reached it may not know yet who votes.
+    pub control_at: u64,
     /// A change of voters was placed: nothing may be placed until it is applied.
     pub closing: bool,
     /// Control records placed but not yet seen committed.
@@ -82,6 +85,8 @@ pub struct Replica {
     pub(crate) order: OrderState,
     pub(crate) cursors: EffectCursors,
     pub(crate) peers: BTreeMap<DeviceId, Peer>,
+    /// Who last brought something new of each log.
+    pub(crate) feeds: BTreeMap<LogId, DeviceId>,
     /// What waits for the next append, and what it means.
     pub(crate) blocks: Vec<Block>,
     pub(crate) staged: Vec<Staged>,
@@ -145,6 +150,7 @@ impl Replica {
             Input::PeerUp(device) => self.peer_up(access, device, &mut effects)?,
             Input::PeerDown(device) => {
                 self.peers.remove(&device);
+                self.want_from_others(device, &mut effects);
             }
             Input::PeerSaid(device, message) => {
                 self.peer_said(tick, access, device, message, &mut effects)?;

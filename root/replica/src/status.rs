@@ -1,6 +1,7 @@
 //! What a replica can say of itself: where data is, and who waits for whom.
 
 use crate::access::Access;
+use crate::control::belongs;
 use crate::rows::{self, EntryRow};
 use crate::state::{Replica, Role};
 use rhizome_cluster::EntryBody;
@@ -104,10 +105,15 @@ impl Replica {
         }
     }
 
-    /// Whether everything held here has a place in the order and took effect.
+    /// Whether everything held here that is of a device of the identity has a place in the order
+    /// and took effect.
     #[must_use]
     pub fn all_committed(&self) -> bool {
-        let placed = self.logs.values().all(|state| state.row.placed >= state.row.held_seq());
+        let state = self.control.state();
+        let placed = self.logs.iter().all(|(log, one)| {
+            let held = one.row.held_seq();
+            one.row.placed >= held || !belongs(state, log, held)
+        });
         placed && self.order.applied == self.order.end
     }
 

@@ -1,6 +1,7 @@
 //! A few replicas in one thread: the machine as a driver sees it, without disks and sockets.
 
 mod contested;
+mod feed;
 mod removed;
 mod world;
 

@@ -235,6 +235,12 @@ impl World {
         }
     }
 
+    /// Loses what two nodes say from now on, before either of them notices.
+    pub fn cut(&mut self, a: usize, b: usize) {
+        self.links.remove(&(a, b));
+        self.links.remove(&(b, a));
+    }
+
     pub fn write(&mut self, at: usize, app: &str, body: &[u8]) {
         let (ticket, app) = (Ticket(0), app.to_owned());
         let write = crate::Write { ticket, app, schema: None, body: body.to_vec() };

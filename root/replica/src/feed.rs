@@ -1,0 +1,104 @@
+//! Who brings which log here, so that news known to several peers is sent by one of them.
+//!
+//! Each side of a link keeps a part of it: the session knows which logs the peer gets from somebody
+//! else (`rhizome_log::session`), this file knows from whom this replica gets each log, tells the
+//! others that they need not send it, and asks them again once it is needed.
+
+use crate::access::{Access, ReplicaError};
+use crate::input::Effect;
+use crate::message::Message;
+use crate::peer::Peer;
+use crate::state::Replica;
+use rhizome_identity::DeviceId;
+use rhizome_log::{Head, LogId, SessionInput};
+
+impl Replica {
+    /// `from` brought events of a log that were not here yet.
+    pub(crate) fn fed(&mut self, from: DeviceId, log: LogId) {
+        self.feeds.insert(log, from);
+    }
+
+    /// Whether a run that ends at `head` brings nothing. Whoever sent it is told, unless it is the
+    /// one that brings this log.
+    pub(crate) fn has_already(
+        &mut self,
+        access: &Access<'_, '_>,
+        from: DeviceId,
+        log: LogId,
+        head: Head,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, ReplicaError> {
+        // Another event at that place is a forked log, and is looked at.
+        if head.seq > self.held(&log) || self.event_id(access, &log, head.seq)? != Some(head.id) {
+            return Ok(false);
+        }
+        if self.feeds.get(&log) != Some(&from)
+            && let Some(peer) = self.peers.get_mut(&from)
+            && peer.enough.insert(log)
+        {
+            effects.push(Effect::Send(from, Message::Enough { log }));
+        }
+        Ok(true)
+    }
+
+    /// A peer that was told to send no more of some logs says that it holds more of them.
+    pub(crate) fn want_if_nobody_brings(
+        &mut self,
+        from: DeviceId,
+        heads: &[(LogId, u64)],
+        effects: &mut Vec<Effect>,
+    ) {
+        for (log, seq) in heads {
+            let held = self.held(log);
+            if *seq <= held {
+                continue;
+            }
+            let brought = self.feeds.get(log).is_some_and(|feeder| {
+                *feeder != from && self.peers.get(feeder).is_some_and(|peer| peer.greeted)
+            });
+            let Some(peer) = self.peers.get_mut(&from) else { return };
+            if !peer.enough.contains(log) {
+                continue;
+            }
+            let before = peer.promised.insert(*log, *seq);
+            if !brought || before.is_some_and(|before| before > held) {
+                effects.push(want(peer, from, *log, held));
+            }
+        }
+    }
+
+    /// A peer is gone: what it brought is wanted from somebody else who holds more.
+    pub(crate) fn want_from_others(&mut self, gone: DeviceId, effects: &mut Vec<Effect>) {
+        let orphans: Vec<LogId> =
+            self.feeds.iter().filter(|(_, feeder)| **feeder == gone).map(|(log, _)| *log).collect();
+        for log in orphans {
+            let held = self.held(&log);
+            let holds_more = |(_, peer): &(&DeviceId, &mut Peer)| {
+                peer.enough.contains(&log) && peer.session.theirs(&log) > held
+            };
+            if let Some((device, peer)) = self.peers.iter_mut().find(holds_more) {
+                effects.push(want(peer, *device, log, held));
+            }
+        }
+    }
+
+    /// The peer has, or wants, a log.
+    pub(crate) fn lazy_link(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        device: DeviceId,
+        input: SessionInput,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplicaError> {
+        if self.peers.get(&device).is_some_and(|peer| peer.greeted) {
+            self.session_step(access, device, input, effects)?;
+        }
+        Ok(())
+    }
+}
+
+fn want(peer: &mut Peer, device: DeviceId, log: LogId, after: u64) -> Effect {
+    peer.enough.remove(&log);
+    peer.promised.remove(&log);
+    Effect::Send(device, Message::Want { log, after })
+}
