@@ -182,9 +182,13 @@ impl Admitter {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LinkStateError> {
         let machine: Self = rhizome_block::decode(bytes)?;
         let readable = machine.code.parse::<Code>().is_ok();
-        readable.then_some(machine).ok_or(LinkStateError {
-            source: rhizome_block::CborError::Decode { what: "code is not a code".to_owned() },
-        })
+        // Whoever got past the guess agreed on keys; they follow from code, seed and Hello.
+        let greeted = matches!(machine.stage, Stage::Showing | Stage::Finished);
+        if readable && (greeted || machine.keys().is_some()) {
+            return Ok(machine);
+        }
+        let what = "parts do not belong together".to_owned();
+        Err(LinkStateError { source: rhizome_block::CborError::Decode { what } })
     }
 
     /// The bytes of [`AdmitterEffect::Persist`]. They are secret.
@@ -415,7 +419,7 @@ impl Admitter {
         AdmitterEffect::Send(LinkBody::Reply(self.answer()).to_bytes())
     }
 
-    fn keys(&self) -> Option<Keys> {
+    pub(super) fn keys(&self) -> Option<Keys> {
         let hello = self.hello.as_ref()?;
         Keys::agree(Side::Admitter, &self.code(), &self.seed, hello, &self.answer())
     }

@@ -82,6 +82,23 @@ fn version_1_of_every_message_and_stored_machine_still_reads() {
     }
 }
 
+/// Found by the fuzzer: the fifth stored admitter with one byte of the Hello's point changed.
+#[test]
+fn an_admitter_past_the_guess_without_keys_is_not_restored() {
+    let good = include_bytes!("../../../fixtures/link-09-admitter.v1.cbor");
+    let at = good.windows(5).position(|five| five == b"dpake").unwrap() + 8;
+    let points = (0..=u8::MAX).map(|byte| {
+        let mut bytes = good.to_vec();
+        bytes[at] = byte;
+        Admitter::from_bytes(&bytes)
+    });
+    let restored: Vec<Admitter> = points.flatten().collect();
+    assert!((1..=255).contains(&restored.len()), "about half of all bytes make a point");
+    for mut machine in restored {
+        machine.step(START, AdmitterInput::Admitted(ADMISSION.to_vec()));
+    }
+}
+
 #[test]
 fn a_message_beyond_its_bound_is_not_even_read() {
     assert!(LinkBody::from_bytes(&vec![0xa3; LINK_MESSAGE_BYTES_MAX + 1]).is_none());
