@@ -286,5 +286,24 @@ impl Cutter {
     }
 }
 
+/// Cuts `pieces` into frames as a receiver does, for the fuzzer. The frames before an error come
+/// with it.
+#[cfg(feature = "fuzz")]
+pub fn cut(pieces: impl IntoIterator<Item = Bytes>) -> (Vec<Bytes>, Result<(), FrameError>) {
+    let (mut cutter, mut frames) = (Cutter::default(), Vec::new());
+    for piece in pieces {
+        cutter.put(piece);
+        loop {
+            match cutter.next() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return (frames, Err(error)),
+            }
+        }
+    }
+    let end = cutter.end().map(drop);
+    (frames, end)
+}
+
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,8 @@ pub use address::{AddressError, InviteError, PeerAddress, PeerInvite, ResolveErr
 pub use cable::{Cable, CableCounts, CableError, capture_datagrams};
 pub use config::NetConfig;
 pub use endpoint::{BindError, ConnectError, Endpoint, Incoming};
+#[cfg(feature = "fuzz")]
+pub use frame::cut;
 pub use frame::{FRAME_BYTES_MAX, FrameError, FrameReceiver, FrameSender};
 pub use lan::{Announcement, Found, Lan, LanError, Sightings};
 pub use link::{Link, LinkError};

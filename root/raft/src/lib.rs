@@ -28,6 +28,8 @@ mod client;
 mod config;
 #[cfg(test)]
 mod fixture;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod guard;
 mod keeper;
 mod ledger;

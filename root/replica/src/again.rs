@@ -31,7 +31,7 @@ const OWED_MAX: usize = 256;
 const EPOCHS_ALONG_MAX: usize = 1;
 
 /// Records of this device that do not count, and may have to be said again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Owed {
     /// By height, so that a device is let in before it is renamed.
     records: BTreeMap<(u64, Cid), ControlRecord>,

@@ -35,6 +35,7 @@ const NAME_TAG: [u8; 16] = *b"device name     ";
 const ADOPTED_TAG: [u8; 16] = *b"adopted keys    ";
 
 /// Keys of one device in one identity.
+#[cfg_attr(feature = "fuzz", derive(Clone))]
 pub struct ReplicaKeys {
     root: SigningPublic,
     device: DeviceId,

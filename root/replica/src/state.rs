@@ -76,6 +76,7 @@ pub(crate) struct OrderState {
 }
 
 /// One whole replica.
+#[cfg_attr(feature = "fuzz", derive(Clone))]
 pub struct Replica {
     pub(crate) keys: ReplicaKeys,
     pub(crate) control: ControlLog,

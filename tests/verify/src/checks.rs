@@ -4,7 +4,7 @@
 //! selected, and another selection would build most dependencies a second time.
 
 use crate::step::{Outcome, Step, all};
-use crate::web;
+use crate::{fuzz, web};
 use std::path::Path;
 
 /// One check.
@@ -49,6 +49,12 @@ pub const CHECKS: &[Check] = &[
         about: "the pure crates build for the browser",
         daily: true,
         run: web::run,
+    },
+    Check {
+        name: "fuzz",
+        about: "hostile bytes harm no decoder and nothing behind it",
+        daily: false,
+        run: fuzz::run,
     },
 ];
 

@@ -2,10 +2,11 @@
 //!
 //! It changes nothing on disk outside the target folder, and is all that continuous integration
 //! runs. What a check consists of stands in `checks`; how a command is run, in `step`; finding a
-//! toolchain for the browser, in `web`.
+//! toolchain for the browser, in `web`; hostile bytes, in `fuzz`.
 #![expect(clippy::disallowed_methods, reason = "IO shell: starts cargo and takes the time")]
 
 mod checks;
+mod fuzz;
 mod step;
 mod web;
 
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!(daily, ["format", "lint", "tidy", "unit", "it", "docs", "web"]);
         assert_eq!(options, Options::default());
         let (nightly, options) = names(ask(&["nightly"]).unwrap());
-        assert_eq!(nightly, ["format", "lint", "tidy", "unit", "it", "docs", "web"]);
+        assert_eq!(nightly, ["format", "lint", "tidy", "unit", "it", "docs", "web", "fuzz"]);
         assert!(options.long);
     }
 

@@ -13,6 +13,8 @@
 
 mod admitter;
 mod code;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod message;
 mod newcomer;
 mod session;

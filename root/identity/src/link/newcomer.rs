@@ -415,7 +415,7 @@ impl Newcomer {
         NewcomerEffect::ShowDigits(keys.digits(&self.saved.nonce, &self.introduction()))
     }
 
-    fn agreed(&self) -> Option<Keys> {
+    pub(super) fn agreed(&self) -> Option<Keys> {
         let reply = self.saved.reply.as_ref()?;
         Keys::agree(Side::Newcomer, &self.code(), &self.saved.seed, &self.hello(), reply)
     }
