@@ -21,8 +21,6 @@ pub const EVENTS_UNDER_WAY_MAX: u64 = 4 * crate::RUN_EVENTS_MAX as u64;
 /// What the outside world tells the session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SessionInput {
-    /// Both sides said hello; these heads of ours were in it.
-    Greeted(Vec<(LogId, u64)>),
     /// We hold these heads durably and signed; names only logs whose head moved.
     OursMoved(Vec<(LogId, u64)>),
     /// The peer says it holds these heads durably; names only logs whose head moved.
@@ -75,11 +73,6 @@ impl Session {
     pub fn step(&mut self, input: SessionInput) -> Vec<SessionEffect> {
         let mut effects = Vec::new();
         match input {
-            SessionInput::Greeted(heads) => {
-                for (log, seq) in heads {
-                    raise(&mut self.ours, log, seq);
-                }
-            }
             SessionInput::OursMoved(heads) => {
                 let news = self.announce(&heads);
                 if !news.is_empty() {
@@ -197,9 +190,6 @@ mod tests {
     fn a_run_needs_no_announcement() {
         let mut session = Session::default();
         let effects = session.step(SessionInput::OursMoved(vec![(log(1), 5)]));
-        assert_eq!(effects, [SessionEffect::Ship { log: log(1), after: 0 }]);
-        let mut greeted = Session::default();
-        let effects = greeted.step(SessionInput::Greeted(vec![(log(1), 5)]));
         assert_eq!(effects, [SessionEffect::Ship { log: log(1), after: 0 }]);
     }
 

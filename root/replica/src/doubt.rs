@@ -83,18 +83,14 @@ impl Replica {
         }
     }
 
-    /// The incarnation after which a log goes on, if in doubt it must be a new one.
-    pub(crate) fn doubtful_incarnation(
-        &mut self,
-        entropy: &[u8; 32],
-        tag: LogTag,
-        newest: Option<u32>,
-    ) -> Option<u32> {
+    /// By how much an incarnation must be greater than the lowest that is free as far as is known
+    /// here, if in doubt a log goes on in a new one.
+    pub(crate) fn doubtful_skip(&mut self, entropy: &[u8; 32], tag: LogTag) -> Option<u32> {
         if !self.doubt.as_mut()?.renewed.insert(tag) {
             return None;
         }
         let hash = rhizome_seal::keyed_hash(entropy, "rhizome incarnation v1", &tag.0);
         let dice = u32::from_be_bytes(*hash.first_chunk::<4>().expect("a hash has 32 bytes"));
-        Some(newest.map_or(0, |newest| newest + 1) + dice % INCARNATIONS_SKIPPED_MAX)
+        Some(dice % INCARNATIONS_SKIPPED_MAX)
     }
 }

@@ -32,11 +32,14 @@ impl Replica {
         if head.seq > self.held(&log) || self.event_id(access, &log, head.seq)? != Some(head.id) {
             return Ok(false);
         }
-        if self.feeds.get(&log) != Some(&from)
-            && let Some(peer) = self.peers.get_mut(&from)
-            && peer.enough.insert(log)
-        {
-            effects.push(Effect::Send(from, Message::Enough { log }));
+        let signed = self.logs.get(&log).map_or(0, |state| state.row.signed);
+        if let Some(peer) = self.peers.get_mut(&from) {
+            if self.feeds.get(&log) != Some(&from) && peer.enough.insert(log) {
+                effects.push(Effect::Send(from, Message::Enough { log }));
+            }
+            // Nothing is sent before what is staged is durable.
+            let heads = vec![(log, signed)];
+            effects.push(Effect::Send(from, Message::Heads { heads }));
         }
         Ok(true)
     }

@@ -229,7 +229,8 @@ impl Replica {
         self.send_control(device, effects);
         self.ship_order(access, device, effects)?;
         self.heads_moved(access, device, heads, effects)?;
-        self.session_step(access, device, SessionInput::Greeted(ours), effects)?;
+        // Again what the hello said: heads may have moved since, and acknowledge some of its own.
+        self.session_step(access, device, SessionInput::OursMoved(ours), effects)?;
         self.want_again(device, effects);
         self.offer_pins(access, device, effects)?;
         self.settle_doubt(access);

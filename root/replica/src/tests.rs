@@ -139,6 +139,41 @@ fn an_unsigned_tail_is_cut_and_the_author_goes_on_in_a_new_incarnation() {
     assert_eq!(world.effective(0), ["kept", "again"]);
 }
 
+#[test]
+fn a_first_event_that_nobody_signed_is_not_gone_on_from() {
+    let mut world = World::new(Laptop);
+    world.write(0, "notes", b"torn");
+    world.cut_blocks(0, 3);
+    world.reopen(0, false);
+    world.write(0, "notes", b"again");
+    let status = world.nodes[0].replica.status();
+    let incarnations: Vec<u32> = status.logs.iter().map(|log| log.log.incarnation).collect();
+    assert_eq!(incarnations, [1]);
+    assert_eq!(world.effective(0), ["again"]);
+}
+
+#[test]
+fn doubts_over_the_same_leftover_take_different_incarnations() {
+    let (mut world, _) = forgetful();
+    world.reopen_in_doubt(0, &[]);
+    world.write(0, "notes", b"torn");
+    // In doubt it is not placed: header, body and signature, of which the last is lost.
+    world.cut_blocks(0, 1);
+    let fork = world.fork(0);
+    let newest = |world: &World| {
+        let status = world.nodes[0].replica.status();
+        status.logs.iter().map(|log| log.log.incarnation).max().unwrap()
+    };
+    let mut taken = BTreeSet::new();
+    for _ in 0..8 {
+        world.restore(0, fork.clone());
+        world.reopen_in_doubt(0, &[]);
+        world.write(0, "notes", b"ten");
+        taken.insert(newest(&world));
+    }
+    assert_eq!(taken.len(), 8);
+}
+
 /// A laptop that orders, with a phone that holds all of it, and which forgot its last write.
 fn forgetful() -> (World, usize) {
     let mut world = World::new(Laptop);

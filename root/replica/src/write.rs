@@ -97,12 +97,14 @@ impl Replica {
             .get(&tag)
             .and_then(|logs| logs.iter().rfind(|log| log.author == author))
             .map(|log| log.incarnation);
-        let doubtful = self.doubtful_incarnation(entropy, tag, newest);
-        let incarnation = match (self.cut.remove(&tag), newest) {
-            (Some(lowest), _) => lowest.max(newest.map_or(0, |newest| newest + 1)),
-            (None, newest) => newest.unwrap_or(0),
+        let cut = self.cut.remove(&tag);
+        let free = newest.map_or(0, |newest| newest.saturating_add(1)).max(cut.unwrap_or(0));
+        let incarnation = match self.doubtful_skip(entropy, tag) {
+            Some(skip) => free.saturating_add(skip),
+            None if cut.is_some() => free,
+            None => newest.unwrap_or(0),
         };
-        LogId { author, tag, incarnation: incarnation.max(doubtful.unwrap_or(0)) }
+        LogId { author, tag, incarnation }
     }
 
     /// The next hybrid clock of this device.

@@ -144,7 +144,9 @@ pub fn open(
         engine.start_new_incarnations();
     }
     let vouched = since.is_some() || whole.is_some_and(|whole| journal.store().end() >= whole);
-    if report.damages_count > 0 || (!vouched && report.sections > 0) {
+    // Nothing at all is what a new identity has, unless a part of it or its end is known.
+    let is_new = report.sections == 0 && report.torn.is_none() && whole.is_none();
+    if report.damages_count > 0 || (!vouched && !is_new) {
         tracing::warn!("this disk may have forgotten something: asking the other devices");
         engine.doubt(&*index, known_devices(&home))?;
     }

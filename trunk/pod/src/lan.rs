@@ -8,6 +8,17 @@ use crate::pod::Pod;
 use rhizome_identity::DeviceId;
 use rhizome_net::{Announcement, Found, Lan};
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a newcomer gathers addresses where somebody may be showing a code.
+const SEARCH: Duration = Duration::from_secs(2);
+
+/// How long it searches where no address is known at all: a busy network answers late.
+const SEARCH_MAX: Duration = Duration::from_secs(15);
+
+/// Most devices of strangers that are remembered, because one of them may turn out to be ours.
+const SEEN_MAX: usize = 256;
 
 /// Characters of a hint; enough that two identities never share one.
 const HINT_CHARS: usize = 24;
@@ -28,15 +39,26 @@ pub fn start(pod: &Pod) {
 async fn run(pod: Pod, lan: Lan) {
     let Ok(mut sightings) = lan.browse() else { return };
     let mut announced = BTreeMap::new();
+    // A device is told of once, perhaps before its identity is known here.
+    let mut seen: BTreeMap<String, Found> = BTreeMap::new();
     announce(&pod, &lan, &mut announced).await;
     loop {
         tokio::select! {
             found = sightings.next() => match found {
-                Some(found) => note(&pod, &announced, &found),
+                Some(found) => {
+                    note(&pod, &announced, &found);
+                    if seen.len() < SEEN_MAX || seen.contains_key(&found.hint) {
+                        seen.insert(found.hint.clone(), found);
+                    }
+                }
                 None => return,
             },
             () = pod.inner.identities_moved.notified() => {
+                let before = announced.len();
                 announce(&pod, &lan, &mut announced).await;
+                if announced.len() > before {
+                    seen.values().for_each(|found| note(&pod, &announced, found));
+                }
             }
             () = pod.asked_to_stop() => break,
         }
@@ -98,23 +120,22 @@ fn note(pod: &Pod, announced: &Announced, found: &Found) {
     pod.identities().iter().for_each(|identity| identity.wake.notify_one());
 }
 
-/// Addresses on this network where somebody may be showing a code.
-pub async fn linking_addresses(pod: &Pod) -> Vec<String> {
+/// Addresses on this network where somebody may be showing a code. Where no other `is_known`, the
+/// search goes on until there is one, or for as long as a person may be asked to wait.
+pub async fn linking_addresses(pod: &Pod, is_known: bool) -> Vec<String> {
     if !pod.inner.options.lan {
         return Vec::new();
     }
     let Ok(lan) = Lan::start() else { return Vec::new() };
     let Ok(mut sightings) = lan.browse() else { return Vec::new() };
-    let mut addresses = Vec::new();
-    let listening = tokio::time::sleep(std::time::Duration::from_secs(2));
-    tokio::pin!(listening);
+    let begun = Instant::now();
+    let mut addresses: Vec<String> = Vec::new();
     loop {
-        tokio::select! {
-            found = sightings.next() => match found {
-                Some(found) => addresses.extend(found.addresses.iter().map(ToString::to_string)),
-                None => break,
-            },
-            () = &mut listening => break,
+        let enough = is_known || !addresses.is_empty();
+        let until = begun + if enough { SEARCH } else { SEARCH_MAX };
+        match tokio::time::timeout_at(until, sightings.next()).await {
+            Ok(Some(found)) => addresses.extend(found.addresses.iter().map(ToString::to_string)),
+            Ok(None) | Err(_) => break,
         }
     }
     lan.stop().await;

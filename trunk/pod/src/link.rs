@@ -385,7 +385,7 @@ pub async fn join(
 ) -> Result<JoinAnswer, ApiError> {
     let (code, mut at) = parse_code(request.code.expose())?;
     at.extend(request.at);
-    at.extend(crate::lan::linking_addresses(pod).await);
+    at.extend(crate::lan::linking_addresses(pod, !at.is_empty()).await);
     if at.is_empty() {
         return Err(ApiError::new(
             Problem::PEER_UNREACHABLE,
@@ -459,7 +459,8 @@ async fn newcomer(
     at: Vec<String>,
     events: mpsc::Sender<JoinEvent>,
 ) -> Result<JoinAnswer, ApiError> {
-    let mut joining = JoiningTask { pod, machine, at, events, joined: None, line: None };
+    let mut joining =
+        JoiningTask { pod, machine, at, events, joined: None, line: None, dialled: String::new() };
     joining.run().await?;
     let identity = joining.joined.ok_or_else(|| {
         ApiError::new(Problem::INTERRUPTED, "linking ended before an identity was there")
@@ -517,6 +518,8 @@ struct JoiningTask<'a> {
     events: mpsc::Sender<JoinEvent>,
     joined: Option<Arc<Identity>>,
     line: Option<Line>,
+    /// The address at the other end of the line.
+    dialled: String,
 }
 
 impl JoiningTask<'_> {
@@ -542,8 +545,8 @@ impl JoiningTask<'_> {
             let deadline = self.machine.deadline();
             input = tokio::select! {
                 said = hear(&mut self.line) => match said {
-                    Some(bytes) => NewcomerInput::Received(bytes),
-                    None => {
+                    Some(bytes) if !self.is_stranger(&bytes) => NewcomerInput::Received(bytes),
+                    _ => {
                         self.line = None;
                         until(deadline).await;
                         NewcomerInput::DeadlinePassed
@@ -580,10 +583,24 @@ impl JoiningTask<'_> {
         }
     }
 
+    /// Whether this answer is a stranger's, who shows no code: other pods of the network were found
+    /// as well. Then it is the turn of the next address, if there is one.
+    fn is_stranger(&mut self, said: &[u8]) -> bool {
+        let is = said == rhizome_identity::link::refusal(Refusal::NoSuchCode) && self.at.len() > 1;
+        if is {
+            self.at.retain(|address| *address != self.dialled);
+        }
+        is
+    }
+
     /// Says something to the trusted device; what gets lost is said again by the machine.
     async fn say(&mut self, bytes: &[u8]) {
         if self.line.is_none() {
-            self.line = dial(self.pod, &self.at).await;
+            let dialled = dial(self.pod, &self.at).await;
+            self.line = dialled.map(|(line, address)| {
+                self.dialled = address;
+                line
+            });
         }
         if let Some((sender, _, _)) = &mut self.line
             && (sender.send(bytes).await.is_err() || sender.flush().await.is_err())
@@ -657,10 +674,10 @@ async fn take_admission(identity: &Arc<Identity>, bytes: &[u8]) -> Result<(), Ap
     Ok(())
 }
 
-async fn dial(pod: &Pod, at: &[String]) -> Option<Line> {
+async fn dial(pod: &Pod, at: &[String]) -> Option<(Line, String)> {
     for address in at {
-        let Ok(address) = address.parse::<PeerAddress>() else { continue };
-        for socket in address.resolve().await.unwrap_or_default() {
+        let Ok(parsed) = address.parse::<PeerAddress>() else { continue };
+        for socket in parsed.resolve().await.unwrap_or_default() {
             let seed = *pod.inner.transport.secret();
             let dialled = pod.inner.endpoint.connect(socket, LINK_NAME, seed, Expect::Any);
             let link = match dialled.await {
@@ -679,7 +696,7 @@ async fn dial(pod: &Pod, at: &[String]) -> Option<Line> {
                     }
                 }
             });
-            return Some((sender, queue, link));
+            return Some(((sender, queue, link), address.clone()));
         }
     }
     None

@@ -49,6 +49,7 @@ pub struct Node {
 }
 
 /// What a node was at some moment.
+#[derive(Clone)]
 pub struct Fork {
     blocks: Vec<Block>,
     rows: Vec<(Vec<u8>, Vec<u8>)>,

@@ -39,6 +39,10 @@ async fn pods_in_one_network_find_each_other() {
         return;
     }
     let world = World::new();
+    // Somebody else's pod is found as well; it shows no code and says so.
+    let mut stranger = world.in_network("stranger").await;
+    stranger.start().await;
+    stranger.create("Eve", DeviceKind::Laptop).await;
     let mut laptop = world.in_network("laptop").await;
     let mut phone = world.in_network("phone").await;
     laptop.start().await;
