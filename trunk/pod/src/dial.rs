@@ -11,11 +11,11 @@ use crate::peers;
 use crate::pod::Pod;
 use rhizome_identity::DeviceId;
 use rhizome_net::{Expect, Link, PeerAddress};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// Bounds of the pause between two tries to reach a device: soon after a network comes back, and
 /// seldom enough for a device that is gone for days.
@@ -89,10 +89,32 @@ impl Pause {
     }
 }
 
+/// A try under way.
+struct Dialled {
+    /// The addresses that were known when it began.
+    addresses: Vec<String>,
+    dial: AbortHandle,
+}
+
+impl Dialled {
+    /// Ends a try that knows other addresses than those known now.
+    fn is_current(&self, identity: &Identity, device: &DeviceId) -> bool {
+        let current = self.addresses == addresses_known(identity, device);
+        if !current {
+            self.dial.abort();
+        }
+        current
+    }
+}
+
+fn addresses_known(identity: &Identity, device: &DeviceId) -> Vec<String> {
+    identity.home.meta().map(|meta| addresses_of(&meta, device)).unwrap_or_default()
+}
+
 /// Keeps every device whose address is known connected.
 pub async fn keep_connected(pod: Pod, identity: Arc<Identity>) {
     let mut pauses: BTreeMap<DeviceId, Pause> = BTreeMap::new();
-    let mut dialled = BTreeSet::new();
+    let mut dialled: BTreeMap<DeviceId, Dialled> = BTreeMap::new();
     let mut dials = JoinSet::new();
     let mut is_fresh = true;
     let mut heard_removed = None;
@@ -117,9 +139,11 @@ pub async fn keep_connected(pod: Pod, identity: Arc<Identity>) {
             let pause = pauses.entry(device).or_insert_with(|| Pause::new(now + turn));
             if pause.until > now {
                 next = next.min(pause.until - now);
-            } else if dialled.len() < DIALLED_MAX && dialled.insert(device) {
+            } else if dialled.len() < DIALLED_MAX && !dialled.contains_key(&device) {
+                let addresses = addresses_known(&identity, &device);
                 let (pod, identity) = (pod.clone(), Arc::clone(&identity));
-                dials.spawn(async move { (device, dial(&pod, &identity, device).await) });
+                let dial = async move { (device, dial(&pod, &identity, device).await) };
+                dialled.insert(device, Dialled { addresses, dial: dials.spawn(dial) });
             }
         }
         is_fresh = false;
@@ -139,6 +163,8 @@ pub async fn keep_connected(pod: Pod, identity: Arc<Identity>) {
                 }
             }
             () = identity.wake.notified() => {
+                // Who was seen somewhere else is not waited for where it was.
+                dialled.retain(|device, one| one.is_current(&identity, device));
                 for (device, pause) in &mut pauses {
                     pause.woken(Instant::now(), turn(&identity, device));
                 }

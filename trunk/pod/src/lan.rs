@@ -17,6 +17,10 @@ const SEARCH: Duration = Duration::from_secs(2);
 /// How long it searches where no address is known at all: a busy network answers late.
 const SEARCH_MAX: Duration = Duration::from_secs(15);
 
+/// Most addresses kept of a device that moves about. The middle goes: before it are the newest
+/// sightings, behind it what a person told.
+const KNOWN_MAX: usize = 32;
+
 /// Most devices of strangers that are remembered, because one of them may turn out to be ours.
 const SEEN_MAX: usize = 256;
 
@@ -108,10 +112,13 @@ fn note(pod: &Pod, announced: &Announced, found: &Found) {
     let addresses: Vec<String> = found.addresses.iter().map(ToString::to_string).collect();
     let noted = home.change_meta(|meta| {
         let known = meta.addresses.entry(device.to_owned()).or_default();
-        for address in addresses {
-            if !known.contains(&address) {
-                known.push(address);
-            }
+        for address in addresses.into_iter().rev() {
+            // The newest is tried first. What a person told stands behind all that was seen.
+            known.retain(|one| *one != address);
+            known.insert(0, address);
+        }
+        while known.len() > KNOWN_MAX {
+            known.remove(KNOWN_MAX / 2);
         }
     });
     if let Err(error) = noted {
