@@ -3,8 +3,8 @@
 //! Each side says which heads it holds durably; each sends what the other lacks, in runs, with a
 //! bounded number of events under way. An announcement of heads is therefore also the
 //! acknowledgement that a run is durable there, and a run says as much of its sender. The session
-//! needs no quorum and no order, so it works between any two devices over any path. It leaves reading
-//! and checking runs to the replica.
+//! needs no quorum and no order, so it works between any two devices over any path. It leaves
+//! reading and checking runs to the replica.
 //!
 //! Where several peers hold the same news, each would send it. So a peer that got a run from
 //! somebody else already says that it has enough of that log; from then on it is only told of new

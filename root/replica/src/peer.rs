@@ -430,8 +430,8 @@ impl Replica {
         }
     }
 
-    /// Tells a peer how far the order is here, unless entries just did: a fellow voter now and then,
-    /// so that it knows us in step.
+    /// Tells a peer how far the order is here, unless entries just did: a fellow voter now and
+    /// then, so that it knows us in step.
     fn tell_order(&mut self, device: DeviceId, effects: &mut Vec<Effect>) {
         let (seen, fellow) = (self.order.end, self.votes_with(&device));
         let Some(peer) = self.peers.get_mut(&device) else { return };

@@ -18,7 +18,10 @@ fn triangle() -> (World, usize, usize) {
 /// Runs that a node was sent by another so far.
 fn runs(world: &World, from: usize, to: usize) -> usize {
     let to = world.nodes[to].replica.device();
-    let is = |effect: &&Effect| matches!(effect, Effect::Send(device, Message::Run { .. }) if *device == to);
+    let is = |effect: &&Effect| match effect {
+        Effect::Send(device, Message::Run { .. }) => *device == to,
+        _ => false,
+    };
     world.nodes[from].log.iter().filter(is).count()
 }
 
