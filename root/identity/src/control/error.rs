@@ -34,6 +34,12 @@ pub enum VoterRule {
         /// Which.
         device: DeviceId,
     },
+    /// A reform names one voter; more follow by a change of voters, which both groups sign.
+    #[error("a reform names {count} voters, not one")]
+    ReformedBySeveral {
+        /// How many.
+        count: usize,
+    },
     /// Cloud peers could outvote the trusted devices.
     #[error("cloud peers would be a majority over trusted voters")]
     UntrustedMajority,

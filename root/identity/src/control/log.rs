@@ -1,8 +1,9 @@
 //! The control log: every control record of an identity that is known, and which of them count.
 //!
 //! Records form a tree by their parents. Up to the committed head there is one chain; beyond it,
-//! branches are tentative, and the same branch wins everywhere: at each fork the record with the
-//! heavier signatures, then the one that removes more devices, then the one with the lowest hash.
+//! branches are tentative, and the same branch wins everywhere: at each fork the one that the kit
+//! signed for, then the one that leads to the strongest reform, then the record with the heavier
+//! signatures, then the one that removes more devices, then the one with the lowest hash.
 //! Placing a record in the order, storing it and sending it are left to the replica, which calls
 //! [`ControlLog::insert`] with every record it hears and [`ControlLog::commit`] with every record
 //! the order places.
@@ -11,7 +12,7 @@ use super::body::ControlBody;
 use super::error::{CommitError, ControlError};
 use super::record::{ControlRecord, Draft, RECORD_BYTES_MAX};
 use super::rules;
-use super::state::ControlState;
+use super::state::{ControlState, KIT_WEIGHT};
 use crate::{Author, Genesis, Seen};
 use rhizome_block::{Cid, Codec};
 use std::cmp::Reverse;
@@ -68,6 +69,9 @@ pub struct Committed {
     /// How the head moved, when another branch had been ahead.
     pub change: HeadChange,
 }
+
+/// Generation of a reform, weight of the signatures, devices removed, hash.
+type Strength = (u64, u32, usize, Reverse<Cid>);
 
 /// A record that is placed, with what decides a fork.
 #[derive(Clone, Debug)]
@@ -268,6 +272,25 @@ impl ControlLog {
         found
     }
 
+    /// The same records with only those up to a height of the chain committed: what a reform
+    /// competes with that goes on from there.
+    #[must_use]
+    pub fn reopened(&self, height: u64) -> Self {
+        let mut log = Self::nested(self.genesis.clone(), self.depth);
+        let final_below = usize::try_from(height).unwrap_or(usize::MAX);
+        for (n, cid) in self.chain.iter().enumerate() {
+            // They held before, and hold again in the same places.
+            let inserted = log.insert(self.records[cid].record.clone());
+            if inserted.is_ok() && n < final_below {
+                let _ = log.commit(*cid);
+            }
+        }
+        for record in self.tentative() {
+            let _ = log.insert(record.clone());
+        }
+        log
+    }
+
     /// The unsigned record that would follow the head.
     #[must_use]
     pub fn draft(
@@ -362,10 +385,36 @@ impl ControlLog {
 
     /// The fork rule.
     fn best_child(&self, parent: &Cid) -> Option<Cid> {
-        self.children.get(parent)?.iter().copied().max_by_key(|cid| {
-            let placed = &self.records[cid];
-            (placed.weight, placed.record.body().revocations(), Reverse(*cid))
+        let children = self.children.get(parent)?;
+        if children.len() == 1 {
+            return children.first().copied();
+        }
+        children.iter().copied().max_by_key(|cid| {
+            let here = self.strength(*cid, 0);
+            let reform = self.strongest_reform(*cid);
+            // Who holds a stolen device can sign a reform, too, but not with the kit.
+            let weight = reform.map_or(0, |reform| reform.1).max(here.1);
+            (weight >= KIT_WEIGHT, reform, here)
         })
+    }
+
+    /// What is compared at a fork.
+    fn strength(&self, cid: Cid, generation: u64) -> Strength {
+        let placed = &self.records[&cid];
+        (generation, placed.weight, placed.record.body().revocations(), Reverse(cid))
+    }
+
+    /// The strongest reform that a branch leads to: the newest generation, then as at any fork.
+    /// Nothing else can go on after a quorum is lost, so a branch with a reform goes before one
+    /// without.
+    fn strongest_reform(&self, cid: Cid) -> Option<Strength> {
+        let generation = |cid: &Cid| match self.records[cid].record.body() {
+            ControlBody::Reform(reform) => Some(reform.generation),
+            _ => None,
+        };
+        let all = self.descendants(cid);
+        let reforms = all.iter().filter_map(|one| Some(self.strength(*one, generation(one)?)));
+        reforms.max()
     }
 
     /// A record and everything that builds on it.

@@ -293,6 +293,10 @@ fn check_reform(
         }
     }
     check_admin_left(state, record, &leaving)?;
+    if reform.voters.len() > 1 {
+        let source = VoterRule::ReformedBySeveral { count: reform.voters.len() };
+        return Err(ControlError::Voters { source });
+    }
     check_voters(state, &reform.voters, &leaving)?;
     check_epoch(state, &reform.epoch, &leaving)
 }

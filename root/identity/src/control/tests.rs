@@ -278,6 +278,9 @@ fn a_reform_removes_the_lost_and_begins_a_generation_and_an_epoch() {
     let leaving = reform(state, &[2], &[2]);
     let error = refused(&log, &[0], 2, leaving);
     assert!(matches!(error, ControlError::Voters { source: VoterRule::NotLive { .. } }));
+    let several = refused(&log, &[1], 2, reform(state, &[1, 2, 3], &[]));
+    let source = VoterRule::ReformedBySeveral { count: 3 };
+    assert_eq!(several.to_string(), ControlError::Voters { source }.to_string());
     let twice = reform(state, &[1], &[3, 3]);
     assert!(matches!(refused(&log, &[1, 2], 2, twice), ControlError::NotLive { .. }));
 }

@@ -31,10 +31,64 @@ fn heavier_signatures_win_then_revocations_then_the_lowest_hash() {
     assert_eq!(winner(&log, &[two.clone(), kit.clone(), one.clone()]), kit.cid());
     assert_eq!(winner(&log, &[one.clone(), two.clone()]), two.cid());
     assert_eq!(winner(&log, &[plain.clone(), one.clone()]), one.cid());
-    let more = record(&log, &[3], 1, reform(log.state(), &[1], &[4, 5]));
-    assert_eq!(winner(&log, &[one, more.clone()]), more.cid());
     let other = record(&log, &[3], 1, rotate(log.state()));
     assert_eq!(winner(&log, &[plain.clone(), other.clone()]), plain.cid().min(other.cid()));
+}
+
+#[test]
+fn of_two_reforms_the_heavier_wins_then_more_removals_then_the_lowest_hash() {
+    let log = family();
+    let by = |signers: &[u8], voter: u8, gone: &[u8]| {
+        record(&log, signers, 2, reform(log.state(), &[voter], gone))
+    };
+    let (plain, other) = (by(&[1], 1, &[]), by(&[3], 3, &[]));
+    let lowest = plain.cid().min(other.cid());
+    assert_eq!(winner(&log, &[plain.clone(), other.clone()]), lowest);
+    let more = by(&[3], 3, &[4]);
+    assert_eq!(winner(&log, &[plain.clone(), more.clone(), other.clone()]), more.cid());
+    let two = by(&[1, 2], 1, &[]);
+    assert_eq!(winner(&log, &[plain.clone(), more.clone(), two.clone()]), two.cid());
+    let kit = by(&[0], 2, &[]);
+    assert_eq!(winner(&log, &[two, more, kit.clone(), plain]), kit.cid());
+}
+
+#[test]
+fn a_branch_that_leads_to_a_reform_goes_before_one_without_unless_the_kit_signed_that() {
+    let log = family();
+    let heavy = record(&log, &[1, 2], 1, revoke(log.state(), 4));
+    // A decision of one device, and its reform on top of it.
+    let light = record(&log, &[3], 1, rotate(log.state()));
+    let mut branch = log.clone();
+    branch.insert(light.clone()).unwrap();
+    let on_top = record(&branch, &[3], 1, reform(branch.state(), &[3], &[]));
+    branch.insert(on_top.clone()).unwrap();
+    let all = [light.clone(), on_top.clone(), heavy.clone()];
+    assert_eq!(winner(&log, &all), on_top.cid());
+    // It goes before one that forks earlier and is weaker, too.
+    let weaker = record(&log, &[1], 2, reform(log.state(), &[1], &[]));
+    let stronger = record(&log, &[1], 2, reform(log.state(), &[1], &[5]));
+    let best = on_top.cid().min(weaker.cid());
+    assert_eq!(winner(&log, &[light.clone(), on_top.clone(), weaker]), best);
+    assert_eq!(winner(&log, &[light.clone(), on_top.clone(), stronger.clone()]), stronger.cid());
+    let kit = record(&log, &[0], 1, revoke(log.state(), 3));
+    assert_eq!(winner(&log, &[light, on_top, heavy, stronger, kit.clone()]), kit.cid());
+}
+
+#[test]
+fn a_reform_competes_with_what_was_committed_after_its_parent() {
+    let mut log = family();
+    let parent = log.head();
+    let forked = record(&log, &[1], 2, reform(log.state(), &[1], &[4]));
+    let committed = put_rotation(&mut log, &[2]);
+    log.commit(committed).unwrap();
+    let tentative = put_rotation(&mut log, &[3]);
+    assert!(matches!(log.insert(forked.clone()), Err(ControlError::Superseded { .. })));
+    let mut again = log.reopened(log.committed_state().height() - 1);
+    assert_eq!((again.committed_head(), again.head()), (parent, tentative));
+    assert!(matches!(again.insert(forked.clone()), Ok(Inserted::Placed { .. })));
+    assert_eq!(again.head(), forked.cid());
+    // What was committed after it is tentative again, and loses.
+    assert_eq!(again.tentative().len(), 3);
 }
 
 #[test]
