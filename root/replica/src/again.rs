@@ -17,8 +17,8 @@ use crate::rows::{self, space};
 use crate::state::Replica;
 use rhizome_block::Cid;
 use rhizome_identity::{
-    AddDevice, Author, Capability, CertificateBody, ControlBody, ControlRecord, EpochId,
-    RevokeDevice,
+    AddDevice, Author, Capability, CertificateBody, ControlBody, ControlRecord, DeviceId, EpochId,
+    Removal, RevokeDevice, RevokeReason,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -40,11 +40,13 @@ pub(crate) struct Owed {
 }
 
 impl Replica {
-    /// Notes records that lost, as far as they are this device's.
+    /// Notes records that lost: this device's, and those of others, whom a reform may lose with
+    /// the quorum.
     pub(crate) fn owe(&mut self, records: impl IntoIterator<Item = ControlRecord>) {
         let me = Author::Device(self.device());
-        for record in records.into_iter().filter(|record| record.author() == me) {
-            if self.owed.records.len() < OWED_MAX {
+        for record in records {
+            let room = if record.author() == me { OWED_MAX } else { OWED_MAX / 2 };
+            if self.owed.records.len() < room {
                 self.owed.records.insert((record.height(), record.cid()), record);
                 self.owed.said_at = None;
             }
@@ -64,6 +66,7 @@ impl Replica {
             }
             ControlFlow::Continue(())
         })?;
+        self.remember_aside(&lost);
         self.owe(lost);
         Ok(())
     }
@@ -76,7 +79,12 @@ impl Replica {
         {
             return;
         }
+        let mut more = false;
+        let (me, stands_in) = (Author::Device(self.device()), self.stands_in());
         for (key, record) in self.owed.records.clone() {
+            if record.author() != me && !stands_in {
+                continue;
+            }
             let entropy = &tick.entropy;
             let context = "rhizome said again v1";
             let entropy = rhizome_seal::keyed_hash(entropy, context, key.1.digest());
@@ -85,6 +93,7 @@ impl Replica {
                 self.owed.records.remove(&key);
                 continue;
             };
+            let is_reform = matches!(record.body(), ControlBody::Reform(_));
             let signed = self.signed(tick, body);
             let checked = self.control.check(&signed);
             if let Err(error) = checked {
@@ -97,15 +106,21 @@ impl Replica {
             }
             tracing::info!(record = %key.1, "a decision that lost is repeated");
             self.control_changed(effects);
+            // A reform may have removed several devices; each takes a record of its own.
+            more |= is_reform;
         }
-        self.owed.said_at = Some(self.control.head());
+        self.owed.said_at = Some(self.control.head()).filter(|_| !more);
     }
 
     /// What a record that lost has to say at the head; nothing if it holds there.
     fn again(&self, tick: Tick, record: &ControlRecord) -> Option<ControlBody> {
         let state = self.control.state();
+        let mine = record.author() == Author::Device(self.device());
         let said = match record.body() {
-            ControlBody::AddDevice(add) => self.admitted_again(tick, add),
+            ControlBody::AddDevice(add) if mine || self.stands_for(record, add) => {
+                self.admitted_again(tick, add)
+            }
+            _ if !mine => None,
             ControlBody::RevokeDevice(revoke) if state.is_live(&revoke.device) => {
                 let RevokeDevice { device, last, reason, .. } = revoke.clone();
                 let epoch = self.epoch_change(tick, &[device]).ok()?;
@@ -116,12 +131,50 @@ impl Replica {
                 let is_known = state.adopted().any(|(identity, _)| identity.0 == genesis);
                 (!is_known).then(|| ControlBody::Adopt(adopt.clone()))
             }
+            ControlBody::Reform(reform) => {
+                let lost = reform.revoked.iter().find(|one| state.is_live(&one.device));
+                lost.and_then(|one| self.removed_again(tick, one, reform.reason))
+            }
             _ => None,
         };
         let lost = lost_epoch(record).filter(|epoch| self.is_lost(epoch));
         said.or_else(|| {
             lost.and_then(|_| self.epoch_change(tick, &[]).ok()).map(ControlBody::RotateEpoch)
         })
+    }
+
+    /// Whether this device says again what others said. One does, or all would change the keys at
+    /// once, and again for what each of them lost by that.
+    fn stands_in(&self) -> bool {
+        let Some(record) = self.newest_reform() else { return false };
+        let state = self.control.state();
+        let is_admin = |id: &DeviceId| state.may(id, Capability::Admin);
+        let author = match record.author() {
+            Author::Device(id) => Some(id),
+            Author::Recovery | Author::Root => None,
+        };
+        let voters = state.voters().iter().copied();
+        let first = voters.chain(author).find(is_admin).or_else(|| state.admins().next());
+        first == Some(self.device())
+    }
+
+    /// Whether this device admits whom another admin had admitted, which cannot be heard any more:
+    /// others build on what that device wrote.
+    fn stands_for(&self, record: &ControlRecord, add: &AddDevice) -> bool {
+        let state = self.control.state();
+        let Author::Device(author) = record.author() else { return false };
+        state.device(&add.certificate.device()).is_none() && state.may(&author, Capability::Admin)
+    }
+
+    fn removed_again(
+        &self,
+        tick: Tick,
+        Removal { device, last }: &Removal,
+        reason: RevokeReason,
+    ) -> Option<ControlBody> {
+        let (device, last) = (*device, last.clone());
+        let epoch = self.epoch_change(tick, &[device]).ok()?;
+        Some(ControlBody::RevokeDevice(RevokeDevice { device, last, epoch, reason }))
     }
 
     fn admitted_again(&self, tick: Tick, add: &AddDevice) -> Option<ControlBody> {

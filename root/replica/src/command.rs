@@ -1,6 +1,8 @@
 //! Changes of the identity that a person or the pod asks for.
 
+use crate::access::Access;
 use crate::input::{Effect, Tick, Ticket};
+use crate::reform::ReformPlan;
 use crate::stage::Staged;
 use crate::state::Replica;
 use rhizome_block::Cid;
@@ -57,6 +59,8 @@ pub enum Command {
         /// What the person prefers.
         policy: VoterPolicy,
     },
+    /// The voters are lost for good: begin the next generation without them.
+    Reform(ReformPlan),
     /// Graft another identity of this person onto this one, with all its logs.
     Adopt(Box<Adopt>),
     /// Take a control record that somebody else signed (the recovery kit, say).
@@ -114,6 +118,12 @@ pub enum CommandError {
         /// What is wrong with it.
         what: String,
     },
+    /// Rows of the index could not be read.
+    #[error("index cannot be read: {what}")]
+    Unreadable {
+        /// Why.
+        what: String,
+    },
     /// This replica holds something already.
     #[error("a replica that holds data cannot begin at a checkpoint")]
     NotEmpty,
@@ -135,11 +145,12 @@ impl Replica {
     pub(crate) fn command(
         &mut self,
         tick: Tick,
+        access: &Access<'_, '_>,
         ticket: Ticket,
         command: Command,
         effects: &mut Vec<Effect>,
     ) {
-        let result = match self.body_of(tick, command) {
+        let result = match self.body_of(tick, access, command) {
             Ok(Change::Record(body)) => self.record(tick, *body).map(Some),
             Ok(Change::Signed(record)) => self.stage_control(*record).map(Some),
             Ok(Change::Nothing) => Ok(None),
@@ -159,7 +170,12 @@ impl Replica {
         }
     }
 
-    fn body_of(&mut self, tick: Tick, command: Command) -> Result<Change, CommandError> {
+    fn body_of(
+        &mut self,
+        tick: Tick,
+        access: &Access<'_, '_>,
+        command: Command,
+    ) -> Result<Change, CommandError> {
         if let Command::Take(record) = command {
             return Ok(Change::Signed(record));
         }
@@ -180,6 +196,7 @@ impl Replica {
             Command::PlanVoters { present, mostly_on, policy } => {
                 return Ok(self.plan(&present, &mostly_on, policy));
             }
+            Command::Reform(plan) => self.reform_body(tick, access, &plan),
             Command::Adopt(adopt) => Ok(ControlBody::Adopt(*adopt)),
             Command::Take(record) => return Ok(Change::Signed(record)),
         };

@@ -43,7 +43,7 @@ impl Replica {
         if !news.arrived.is_empty() {
             effects.push(Effect::Arrived(news.arrived));
         }
-        if news.control {
+        if news.control || self.may_begin() {
             self.control_changed(effects);
         }
         if news.control || committed != self.control.committed_head() {
@@ -52,6 +52,7 @@ impl Replica {
         self.tell_peers(access, &news.moved, before, news.control, effects)?;
         self.tell_kept(access, &news.kept, effects)?;
         self.settle_doubt(access);
+        self.settle_reform();
         self.recent.clear();
         Ok(())
     }

@@ -8,7 +8,9 @@ use crate::peer::CONTROL_RECORDS_MAX;
 use crate::stage::Staged;
 use crate::state::{Replica, Role};
 use rhizome_block::{Block, Cid};
-use rhizome_identity::{ControlBody, ControlRecord, ControlState, DeviceId, Inserted, LogHead};
+use rhizome_identity::{
+    ControlBody, ControlError, ControlRecord, ControlState, DeviceId, Inserted, LogHead,
+};
 use rhizome_log::{LogId, LogTag, Seen};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +20,7 @@ impl Replica {
     /// Takes a record in and stages it, if it holds.
     pub(crate) fn stage_control(&mut self, record: ControlRecord) -> Result<Cid, CommandError> {
         let cid = record.cid();
-        match self.control.insert(record) {
+        match self.insert_control(record) {
             Ok(Inserted::Known) => {}
             Ok(Inserted::Waiting { missing }) => {
                 tracing::debug!(%cid, %missing, "a control record waits for its parent");
@@ -37,6 +39,19 @@ impl Replica {
             Err(source) => return Err(CommandError::Control { source: Arc::new(source) }),
         }
         Ok(cid)
+    }
+
+    /// Takes a record in; one that lost to what is committed is set aside, because a reform may
+    /// build on it.
+    pub(crate) fn insert_control(
+        &mut self,
+        record: ControlRecord,
+    ) -> Result<Inserted, ControlError> {
+        let inserted = self.control.insert(record.clone());
+        if matches!(inserted, Ok(Inserted::Waiting { .. }) | Err(ControlError::Superseded { .. })) {
+            self.set_aside(record);
+        }
+        inserted
     }
 
     /// Takes the secret of the epoch that a record begins, whether its branch counts or not.
@@ -58,7 +73,7 @@ impl Replica {
     pub(crate) fn take_control(
         &mut self,
         _tick: Tick,
-        _access: &mut Access<'_, '_>,
+        access: &mut Access<'_, '_>,
         from: DeviceId,
         records: Vec<ByteBuf>,
         effects: &mut Vec<Effect>,
@@ -81,7 +96,7 @@ impl Replica {
         if self.control.head() != before {
             self.control_changed(effects);
         }
-        Ok(())
+        self.contest(access)
     }
 
     /// Records from a height on, and the tentative ones beside the chain.
@@ -125,6 +140,7 @@ impl Replica {
     pub(crate) fn control_changed(&mut self, effects: &mut Vec<Effect>) {
         self.keys.learn(self.control.state());
         self.order.voters = self.voter_history();
+        self.learn_reforms();
         self.close_removed(effects);
         self.choose_role(effects);
         effects.push(Effect::ControlChanged);
@@ -174,9 +190,14 @@ impl Replica {
 
     /// Takes the part in ordering that the committed voters give this device.
     fn choose_role(&mut self, effects: &mut Vec<Effect>) {
-        let state = self.control.committed_state();
-        let mut voters: BTreeSet<DeviceId> = state.voters().iter().copied().collect();
-        let generation = state.generation();
+        let (generation, mut voters, base) = self.in_force();
+        if let Some(base) = base.filter(|base| self.stands_at(*base, generation)) {
+            self.order.base_of.entry(generation).or_insert(base);
+        }
+        if base.is_some_and(|base| !self.stands_at(base, generation)) {
+            // It orders once it stands where the reform goes on from.
+            voters.remove(&self.device());
+        }
         if !self.control.state().is_live(&self.device()) {
             // Removed, or not let in yet: it orders nothing, whatever the voters were.
             voters.remove(&self.device());
@@ -198,12 +219,24 @@ impl Replica {
             }
             self.order.proposed_control = 0;
         }
-        let is_voter = matches!(self.order.role, Role::Voter { .. });
+        // Two groups of one generation would share one log: such a generation is left to others.
+        let is_voter = matches!(self.order.role, Role::Voter { .. })
+            && self.reforms.void_to(generation).is_none();
         if is_voter && self.order.base_of.contains_key(&generation) {
             effects.push(Effect::Order(self.run_order(generation)));
         } else if matches!(was.0, Role::Voter { .. }) && !is_voter {
             effects.push(Effect::Order(OrderCommand::Stop));
         }
+    }
+
+    /// The generation in force, its voters, and the base of a reform that has no place yet.
+    fn in_force(&self) -> (u64, BTreeSet<DeviceId>, Option<Seen>) {
+        if let Some(reform) = self.governing() {
+            let voters = reform.voters.iter().copied().collect();
+            return (reform.generation, voters, Some(reform.base));
+        }
+        let state = self.control.committed_state();
+        (state.generation(), state.voters().iter().copied().collect(), None)
     }
 
     fn run_order(&self, generation: u64) -> OrderCommand {

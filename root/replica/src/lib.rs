@@ -26,6 +26,7 @@ mod order;
 mod peer;
 mod pins;
 mod quarantine;
+mod reform;
 mod rows;
 mod ship;
 mod stage;
@@ -46,6 +47,7 @@ pub use message::{ControlHead, MESSAGE_BYTES_MAX, Message, MessageError, Message
 pub use open::Replay;
 pub use order::past_control;
 pub use pins::{Manifest, ManifestError, ManifestKind, PIN_BLOCKS_MAX, PinPurpose, PinSet};
+pub use reform::{ReformPlan, outlasts_rewind};
 pub use rows::{RowError, space};
 pub use state::Replica;
 pub use status::{LogStatus, PeerStatus, Status};

@@ -18,7 +18,7 @@ use rhizome_block::{Cid, Codec, peek_kind};
 use rhizome_cluster::{
     Certificate, Chain, EffectCursors, Entry, EntryBody, OrderedEntry, genesis_chain,
 };
-use rhizome_identity::{ControlLog, ControlRecord, DeviceId, Genesis, Signature};
+use rhizome_identity::{ControlLog, ControlRecord, DeviceId, Genesis, Inserted, Signature};
 use rhizome_log::{Clock, Event, Head, LogId, Place, RunSignature, read_header};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -101,6 +101,7 @@ impl Replica {
             fetching: BTreeMap::new(),
             recent: BTreeMap::new(),
             owed: crate::again::Owed::default(),
+            reforms: crate::reform::Reforms::open(access)?,
             refused: BTreeSet::new(),
             feeds: BTreeMap::new(),
             appending: false,
@@ -151,8 +152,16 @@ impl Replica {
             Some("control") => {
                 if let Ok(record) = ControlRecord::from_bytes(bytes) {
                     let height = record.height();
-                    let _ = self.control.insert(record);
-                    self.hold_epoch(&cid);
+                    match self.insert_control(record) {
+                        Ok(Inserted::Placed { placed, .. }) => {
+                            placed.iter().for_each(|cid| self.hold_epoch(cid));
+                        }
+                        Ok(Inserted::Known | Inserted::Waiting { .. }) => {}
+                        Err(error) => {
+                            tracing::debug!(%cid, %error, "a stored control record does not count");
+                        }
+                    }
+                    self.contest(access)?;
                     let staged = Staged::Control { cid, height, bytes: bytes.to_vec() };
                     self.note(access, staged, place, place, &mut news)?;
                     self.keys.learn(self.control.state());
@@ -203,7 +212,11 @@ impl Replica {
         }
         let end = replay.order.entries.last().map_or(self.order.end, |(one, _)| one.seen);
         self.order.chain = Chain::from(end);
-        if let Ok(entry) = self.order.chain.extend(entry) {
+        let mut chain = self.order.chain;
+        if let Ok(entry) = chain.extend(entry)
+            && !self.reforms.is_void(&entry.seen)
+        {
+            self.order.chain = chain;
             replay.order.entries.push((entry, place));
         }
         Ok(())
@@ -315,6 +328,10 @@ impl Replica {
             }
             self.order.chain = Chain::from(self.order.end);
             self.control_changed(&mut effects);
+            self.contest(access)?;
+            // What a branch that wins consists of lies in the segments already.
+            (self.blocks, self.staged) = (Vec::new(), Vec::new());
+            self.settle_reform();
         }
         self.write_rows(access);
         Ok(effects)

@@ -18,6 +18,9 @@ pub(crate) const ENTRIES_MAX: usize = 1024;
 impl Replica {
     /// Places what is staged or held and not placed yet, if this replica orders.
     pub(crate) fn place_staged(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_rewinding() {
+            return;
+        }
         match self.order.role {
             Role::Sequencer if self.doubt.is_none() => self.place_alone(),
             Role::Voter { leading: true } => {
@@ -41,6 +44,14 @@ impl Replica {
             let placed = sequencer.place(body);
             self.stage_entry(placed);
         }
+        // A place that this device may have signed for a reform that lost is not signed again.
+        let signed = self.reforms.void_to(self.order.generation).unwrap_or(0);
+        while sequencer.end().i <= signed
+            && let Some(filler) = self.filler(self.order.generation)
+        {
+            let placed = sequencer.place(filler);
+            self.stage_entry(placed);
+        }
         self.order.chain = Chain::from(sequencer.end());
         let certificate = sequencer.certify(self.keys.signing());
         self.stage_certificate(certificate);
@@ -61,6 +72,7 @@ impl Replica {
                 return bodies;
             }
         }
+        self.place_repeated(&mut bodies);
         let known = self.control.state();
         for (log, state) in &mut self.logs {
             let from = state.row.placed.max(state.proposed) + 1;
@@ -77,6 +89,19 @@ impl Replica {
             }
         }
         bodies
+    }
+
+    /// What was ordered once and is to be ordered anew comes first, as it came before.
+    fn place_repeated(&mut self, bodies: &mut Vec<EntryBody>) {
+        for (log, head) in self.take_repeated() {
+            let known = belongs(self.control.state(), &log, head.seq);
+            let Some(state) = self.logs.get_mut(&log).filter(|_| known) else { continue };
+            let from = state.row.placed.max(state.proposed) + 1;
+            if head.seq >= from && state.row.signed >= head.seq {
+                bodies.push(EntryBody::Range { log, from, head });
+                state.proposed = head.seq;
+            }
+        }
     }
 
     /// Takes news of the group of voters.
@@ -118,6 +143,13 @@ impl Replica {
         certificate: Certificate,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
+        if self.is_rewinding() {
+            return Ok(());
+        }
+        if self.is_fenced(&certificate.seen) {
+            self.show_reform(from, effects);
+            return Ok(());
+        }
         let end = self.order.chain.end();
         if certificate.seen.i <= end.i {
             return self.compare_orders(access, from, &certificate, effects);
@@ -136,10 +168,18 @@ impl Replica {
                 }
             }
         }
+        if chain.end() != certificate.seen && self.may_differ(&end, &certificate.seen) {
+            self.show_reform(from, effects);
+            return Ok(());
+        }
         if chain.end() != certificate.seen {
             let (ours, theirs) = (end, certificate.seen);
             effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by: from }));
             self.close_unless_me(from, effects);
+            return Ok(());
+        }
+        if !self.begins_rightly(&placed) {
+            self.show_reform(from, effects);
             return Ok(());
         }
         self.order.chain = chain;
@@ -195,7 +235,9 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let theirs = certificate.seen;
         let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
-        let other = row.map(|row| row.seen).filter(|ours| *ours != theirs);
+        let other = row
+            .map(|row| row.seen)
+            .filter(|ours| *ours != theirs && !self.may_differ(ours, &theirs));
         if let Some(ours) = other
             && self.accepts(from, certificate, effects)
         {
@@ -324,7 +366,9 @@ impl Replica {
                 match self.control.commit(*record) {
                     Ok(done) => {
                         let lost = |one: &ControlRecord| done.lost.contains(&one.cid());
-                        self.owe(beside.into_iter().filter(lost).collect::<Vec<_>>());
+                        let lost: Vec<_> = beside.into_iter().filter(lost).collect();
+                        self.owe(lost.iter().cloned());
+                        self.set_aside_lost(lost);
                     }
                     Err(error) => tracing::warn!(%error, "an ordered control record has lost"),
                 }

@@ -49,6 +49,8 @@ pub(crate) struct Peer {
     pub enough: BTreeSet<LogId>,
     /// Heads of those that it told and that are not here yet.
     pub promised: BTreeMap<LogId, u64>,
+    /// It was shown control records that lost.
+    pub shown_aside: bool,
     /// Its hello, until it is known.
     pub hello: Option<Message>,
 }
@@ -66,6 +68,7 @@ impl Peer {
             promised: BTreeMap::new(),
             control: None,
             kept: BTreeSet::new(),
+            shown_aside: false,
             hello: None,
         }
     }
@@ -158,6 +161,7 @@ impl Replica {
             }
             Message::Refused { log, held } => {
                 tracing::debug!(peer = %device.short(), ?log, held, "peer refused a run");
+                self.show_aside(device, effects);
                 Ok(())
             }
             Message::Offer { manifest } => self.offered(access, device, &manifest, effects),
@@ -225,7 +229,9 @@ impl Replica {
         (peer.order_at, peer.order_sent) = (order.i, order.i);
         peer.kept = pins.iter().copied().collect();
         self.learn_sets(access, device, pins, effects)?;
-        self.compare_end(access, device, order, effects)?;
+        if self.height_of(&control.record).is_some() {
+            self.compare_end(access, device, order, effects)?;
+        }
         self.send_control(device, effects);
         self.ship_order(access, device, effects)?;
         self.heads_moved(access, device, heads, effects)?;
@@ -265,7 +271,8 @@ impl Replica {
             return Ok(());
         }
         let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
-        if let Some(ours) = row.map(|row| row.seen).filter(|ours| *ours != theirs) {
+        let other = |ours: &Seen| *ours != theirs && !self.may_differ(ours, &theirs);
+        if let Some(ours) = row.map(|row| row.seen).filter(other) {
             let alarm = crate::input::Alarm::Equivocation { ours, theirs, shown_by: device };
             effects.push(Effect::Alarm(alarm));
         }

@@ -194,6 +194,11 @@ pub(crate) fn order_key() -> Vec<u8> {
     vec![space::ORDER]
 }
 
+/// What was redone after a reform; no block of the segments tells it.
+pub(crate) fn cut_key() -> Vec<u8> {
+    vec![space::ORDER, 1]
+}
+
 pub(crate) fn control_key(height: u64, cid: &Cid) -> Vec<u8> {
     let mut key = key(space::CONTROL, &[], Some(height));
     key.extend_from_slice(cid.digest());

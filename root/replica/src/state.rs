@@ -116,6 +116,8 @@ pub struct Replica {
     pub(crate) recent: BTreeMap<(LogId, u64), Event>,
     /// What this device decided and does not count.
     pub(crate) owed: crate::again::Owed,
+    /// What is known of reforms besides the control log.
+    pub(crate) reforms: crate::reform::Reforms,
     /// Devices that sent what cannot be taken before the control log says more.
     pub(crate) refused: BTreeSet<DeviceId>,
     /// An append was handed to the driver and is not durable yet.
@@ -142,11 +144,12 @@ impl Replica {
             Input::Opened => {
                 self.settle_doubt(access);
                 self.find_owed(access)?;
+                self.find_repeated(access)?;
                 self.control_changed(&mut effects);
             }
             Input::Write(write) => self.write(tick, access, write, &mut effects)?,
             Input::Command(ticket, command) => {
-                self.command(tick, ticket, command, &mut effects);
+                self.command(tick, access, ticket, command, &mut effects);
             }
             Input::PeerUp(device) => self.peer_up(access, device, &mut effects)?,
             Input::PeerDown(device) => {

@@ -2,6 +2,7 @@
 
 mod contested;
 mod feed;
+mod reform;
 mod removed;
 mod world;
 

@@ -4,9 +4,18 @@ use crate::journal::{Journal, JournalError};
 use rhizome_doc::{Change, DocumentError, Documents};
 use rhizome_identity::{DeviceId, Genesis};
 use rhizome_log::{Batch, Delivery, Index, IndexError, Overlay, Place, ReadError};
-use rhizome_replica::{Access, Effect, Input, Replica, ReplicaError, ReplicaKeys, Tick, space};
+use rhizome_replica::{
+    Access, Effect, Input, Replica, ReplicaError, ReplicaKeys, Tick, outlasts_rewind, space,
+};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
+
+/// While it is there, the index is being emptied.
+const REWINDING: &[u8] = &[space::ORDER, 2];
+
+/// Most rows removed in one write, so that a large index needs little memory to be emptied.
+const ROWS_REMOVED_MAX: usize = 4096;
 
 /// Changes rows that no event stands for (documents of a checkpoint, an index of fields), and
 /// returns what to do once they are written.
@@ -78,6 +87,9 @@ impl Engine {
         genesis: Genesis,
         index: &dyn Index,
     ) -> Result<Self, ReplicaError> {
+        if index.get(REWINDING)?.is_some() {
+            empty(index)?;
+        }
         let mut overlay = Overlay::new(index);
         let mut access = Access { index: &mut overlay, blocks: &NoBlocks };
         let replica = Replica::open(keys, genesis, &mut access)?;
@@ -85,6 +97,24 @@ impl Engine {
             replica.status().logs.into_iter().filter_map(|log| log.app).collect();
         let documents = apps.iter().map(|app| (Arc::from(app.as_str()), Documents::new(app)));
         Ok(Self { documents: documents.collect(), replica })
+    }
+
+    /// Whether what was ordered does not count any more ([`Replica::rewinds`]): call
+    /// [`Engine::rewind`], open the engine again, and fold the whole journal.
+    #[must_use]
+    pub fn rewinds(&self) -> bool {
+        self.replica.rewinds()
+    }
+
+    /// Empties the index, but for what the journal does not tell.
+    pub fn rewind(&self, index: &dyn Index) -> Result<(), EngineError> {
+        let mut overlay = Overlay::new(index);
+        let mut access = Access { index: &mut overlay, blocks: &NoBlocks };
+        self.replica.rewind(&mut access)?;
+        overlay.remove(vec![space::MARK]);
+        overlay.put(REWINDING.to_vec(), Vec::new());
+        index.write(overlay.into_batch())?;
+        Ok(empty(index)?)
     }
 
     /// The replica.
@@ -216,6 +246,31 @@ fn write(
     overlay.put(vec![space::MARK], journal.mark());
     let batch: Batch = overlay.into_batch();
     index.write(batch)
+}
+
+/// Removes every row that does not outlast a rewind. One that is interrupted goes on when the index
+/// is opened again.
+fn empty(index: &dyn Index) -> Result<(), IndexError> {
+    loop {
+        let mut batch = Batch::default();
+        let mut count = 0;
+        index.scan(Bound::Unbounded, Bound::Unbounded, false, &mut |key, _| {
+            if key != REWINDING && !outlasts_rewind(key) {
+                batch.remove(key.to_vec());
+                count += 1;
+            }
+            if count < ROWS_REMOVED_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        if count == 0 {
+            batch.remove(REWINDING.to_vec());
+            return index.write(batch);
+        }
+        index.write(batch)?;
+    }
 }
 
 fn apps_in(deliveries: &[Delivery]) -> BTreeSet<Arc<str>> {

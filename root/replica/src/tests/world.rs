@@ -4,11 +4,15 @@ use crate::command::{Command, CommandError};
 use crate::found::{Founding, found};
 use crate::open::Replay;
 use crate::pins::{Manifest, PinSet};
+use crate::reform::ReformPlan;
 use crate::{Access, Effect, Input, Message, OrderCommand, Replica, ReplicaKeys, Tick, Ticket};
 use rhizome_block::{Block, Cid};
 use rhizome_cluster::VoterPolicy;
-use rhizome_identity::{Acceptance, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit};
-use rhizome_log::{Blocks, Delivery, Index, MemoryIndex, Overlay, Place, ReadError};
+use rhizome_identity::{
+    Acceptance, Author, ControlBody, ControlLog, ControlRecord, DeviceId, DeviceKeys, DeviceKind,
+    Genesis, RecoveryKit,
+};
+use rhizome_log::{Blocks, Delivery, Index, MemoryIndex, Overlay, Place, ReadError, Seen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -157,6 +161,43 @@ impl World {
                 self.perform(at, effect, &mut todo);
             }
         }
+        if self.nodes[at].replica.rewinds() {
+            self.rewind(at);
+            self.step(at, Input::Opened);
+        }
+    }
+
+    /// Folds the blocks of a node anew, as often as it asks for it.
+    fn rewind(&mut self, at: usize) {
+        for other in 0..self.nodes.len() {
+            self.disconnect(at, other);
+        }
+        for _ in 0..8 {
+            let node = &mut self.nodes[at];
+            if !node.replica.rewinds() {
+                self.redeliver(at);
+                return;
+            }
+            let mut overlay = Overlay::new(&node.index);
+            let mut access = Access { index: &mut overlay, blocks: &node.shelf };
+            node.replica.rewind(&mut access).unwrap();
+            node.index.write(overlay.into_batch()).unwrap();
+            let left = self.outlasting(at);
+            let node = &mut self.nodes[at];
+            node.index = left;
+            node.replica = open(&node.genesis, &node.keys, node.kind, &node.index, &node.shelf);
+        }
+        panic!("node {at} never stops rewinding");
+    }
+
+    /// What is left of a node's index for a rewind.
+    fn outlasting(&self, at: usize) -> MemoryIndex {
+        let index = MemoryIndex::default();
+        let mut batch = rhizome_log::Batch::default();
+        let rows = self.rows(at).into_iter().filter(|(key, _)| crate::outlasts_rewind(key));
+        rows.for_each(|(key, value)| batch.put(key, value));
+        index.write(batch).unwrap();
+        index
     }
 
     fn perform(&mut self, at: usize, effect: Effect, todo: &mut Vec<Input>) {
@@ -257,6 +298,64 @@ impl World {
             _ => None,
         });
         assert_eq!(rejected, None);
+    }
+
+    /// A device begins the next generation without the voters that are lost.
+    pub fn reform(&mut self, by: usize, voter: usize, gone: &[usize]) {
+        let plan = self.reform_plan(voter, gone);
+        self.command(by, Command::Reform(plan));
+    }
+
+    fn reform_plan(&self, voter: usize, gone: &[usize]) -> ReformPlan {
+        let device = |at: &usize| self.nodes[*at].replica.device();
+        let (voter, revoked) = (device(&voter), gone.iter().map(device).collect());
+        ReformPlan { voter, revoked, reason: crate::RevokeReason::Lost }
+    }
+
+    /// Why a device may not reform by itself, if it may not.
+    pub fn may_reform(&mut self, by: usize, voter: usize) -> Result<(), CommandError> {
+        let (tick, plan) = (self.tick(), self.reform_plan(voter, &[]));
+        let node = &self.nodes[by];
+        let mut overlay = Overlay::new(&node.index);
+        let access = Access { index: &mut overlay, blocks: &node.shelf };
+        node.replica.may_reform(tick, &access, &plan)
+    }
+
+    /// The kit begins the next generation, on the word of `at`.
+    pub fn reform_by_kit(&mut self, at: usize, voter: usize, gone: &[usize]) {
+        let (tick, plan) = (self.tick(), self.reform_plan(voter, gone));
+        let kit = RecoveryKit::from_entropy(self.kit);
+        let node = &self.nodes[at];
+        let mut overlay = Overlay::new(&node.index);
+        let access = Access { index: &mut overlay, blocks: &node.shelf };
+        let record = node.replica.reform_by_kit(tick, &access, &plan, &kit).unwrap();
+        self.command(at, Command::Take(Box::new(record)));
+    }
+
+    /// A reform by a device that believes in an old control log and a newer order.
+    pub fn forge_reform(&mut self, by: usize, old: &ControlLog, base: Seen) -> ControlRecord {
+        let (tick, plan) = (self.tick(), self.reform_plan(by, &[]));
+        let node = &self.nodes[by];
+        let mut overlay = Overlay::new(&node.index);
+        let access = Access { index: &mut overlay, blocks: &node.shelf };
+        let body = node.replica.reform_body(tick, &access, &plan).unwrap();
+        let ControlBody::Reform(mut reform) = body else { unreachable!() };
+        let state = old.state();
+        let wraps = reform.epoch.wraps;
+        let recipients = state.recipients(&[]);
+        reform.epoch.wraps =
+            wraps.into_iter().filter(|wrap| recipients.contains(&wrap.recipient)).collect();
+        (reform.base, reform.generation) = (base, state.generation() + 1);
+        let author = Author::Device(node.replica.device());
+        let draft = old.draft(author, tick.now_ms << 16, None, ControlBody::Reform(reform));
+        draft.sign(&node.keys.signing)
+    }
+
+    /// The certificates that a node wrote or took, in the order of its disk.
+    pub fn certificates(&self, at: usize) -> Vec<rhizome_cluster::Certificate> {
+        let shelf = self.nodes[at].shelf.0.lock().unwrap();
+        let read = |block: &Block| rhizome_cluster::Certificate::read(&block.bytes).ok();
+        shelf.iter().filter_map(read).collect()
     }
 
     /// Removes a device with the recovery kit, on the word of `at`.
@@ -435,16 +534,18 @@ impl World {
         let mut batch = rhizome_log::Batch::default();
         batch.remove(vec![crate::space::MARK]);
         node.index.write(batch).unwrap();
-        if !keep_rows {
-            node.delivered.clear();
+        if self.nodes[at].replica.rewinds() {
+            self.rewind(at);
+        } else if !keep_rows {
             self.redeliver(at);
         }
     }
 
     /// Deliveries of a full replay, for nodes whose rows were thrown away.
     fn redeliver(&mut self, at: usize) {
+        let index = self.outlasting(at);
         let node = &mut self.nodes[at];
-        let index = MemoryIndex::default();
+        node.delivered.clear();
         let mut overlay = Overlay::new(&index);
         let mut access = Access { index: &mut overlay, blocks: &node.shelf };
         let all = match node.kind {
