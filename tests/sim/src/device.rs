@@ -7,8 +7,8 @@ use crate::dice::Dice;
 use rhizome_block::{Block, Cid};
 use rhizome_engine::{Done, Engine, EngineError, Fold, Journal, JournalError, Work};
 use rhizome_identity::{DeviceId, DeviceKeys, DeviceKind, Genesis};
-use rhizome_log::{Batch, Blocks, Index, MemoryIndex, Place, ReadError};
-use rhizome_replica::{Input, Replica, ReplicaKeys, Tick, space};
+use rhizome_log::{Batch, Blocks, Index, MemoryIndex, Overlay, Place, ReadError};
+use rhizome_replica::{Access, Input, Replica, ReplicaKeys, Tick, space};
 use rhizome_store::{Crash, FaultDisk, Mark, MemoryDisk, Section, SegmentsConfig, Store};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -19,6 +19,9 @@ const SEGMENT_BYTES_MAX: u64 = 64 << 10;
 
 /// Blocks folded between two writes of the index: few, so that stretches are many.
 const STRETCH: usize = 64;
+
+/// Most folds in a row: each learns of one more reform that wins.
+const REWINDS_MAX: usize = 16;
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -162,6 +165,23 @@ impl Device {
         self.flushed = rows(&self.index);
     }
 
+    /// Empties the index and folds the disk into it, because what was ordered does not count.
+    pub fn rewind(&mut self) {
+        let engine = self.engine.take().expect("only a device that is on rewinds");
+        let store = self.store.as_ref().expect("a device that is on has a store");
+        self.peers.clear();
+        self.engine =
+            Some(rewound(engine, &self.genesis, &self.keys, self.kind, store, &self.index));
+    }
+
+    /// Looks at the replica and its rows.
+    pub fn look<T>(&self, look: impl FnOnce(&Replica, &Access<'_, '_>) -> T) -> Option<T> {
+        let (replica, store) = (self.replica()?, self.store.as_ref()?);
+        let mut overlay = Overlay::new(&self.index);
+        let journal = SimJournal(store);
+        Some(look(replica, &Access { index: &mut overlay, blocks: &journal }))
+    }
+
     /// Does one batch. After a disk that refused, the engine is opened again from its index, as the
     /// pod's actor does.
     pub fn batch(&mut self, now_ms: u64, dice: &mut Dice, inputs: Vec<Input>) -> Option<Done> {
@@ -218,9 +238,9 @@ fn open(
     disk: &Arc<FaultDisk>,
     index: &MemoryIndex,
 ) -> (Store, Engine) {
-    let keys = keys_of(genesis, keys, kind);
+    let mine = keys_of(genesis, keys, kind);
     let mut engine =
-        Engine::open(keys, genesis.clone(), index).expect("rows that were written can be read");
+        Engine::open(mine, genesis.clone(), index).expect("rows that were written can be read");
     let since = index.get(&[space::MARK]).expect("memory answers").and_then(|m| mark_from(&m));
     let config = SegmentsConfig { segment_bytes_max: SEGMENT_BYTES_MAX };
     let mut blocks = Vec::new();
@@ -236,10 +256,42 @@ fn open(
         folded.expect("blocks that were written can be folded");
     }
     engine.finish_fold(fold, index, &journal).expect("a fold ends");
+    let mut engine = rewound(engine, genesis, keys, kind, &store, index);
     if report.torn.is_some() || report.damages_count > 0 {
         engine.start_new_incarnations();
     }
     (store, engine)
+}
+
+/// Folds everything anew for as long as the engine asks for it.
+fn rewound(
+    mut engine: Engine,
+    genesis: &Genesis,
+    keys: &DeviceKeys,
+    kind: DeviceKind,
+    store: &Store,
+    index: &MemoryIndex,
+) -> Engine {
+    for _ in 0..REWINDS_MAX {
+        if !engine.rewinds() {
+            return engine;
+        }
+        engine.rewind(index).expect("memory takes rows");
+        let keys = keys_of(genesis, keys, kind);
+        engine = Engine::open(keys, genesis.clone(), index).expect("an empty index opens");
+        let mut blocks = Vec::new();
+        let visited = store.visit_from(Mark::default(), &mut |place, cid, bytes| {
+            blocks.push((place, cid, bytes.to_vec()));
+        });
+        visited.expect("segments that were written can be read");
+        let (journal, mut fold) = (SimJournal(store), Fold::default());
+        for stretch in blocks.chunks(STRETCH) {
+            let folded = engine.fold(&mut fold, index, &journal, stretch, &mut |_, _, _, _| {});
+            folded.expect("blocks that were written can be folded");
+        }
+        engine.finish_fold(fold, index, &journal).expect("a fold ends");
+    }
+    panic!("a device never stops rewinding");
 }
 
 fn rows(index: &MemoryIndex) -> Rows {

@@ -26,12 +26,15 @@ pub trait Surroundings {
 /// News for one voter.
 pub type News = (DeviceId, OrderNews);
 
+/// A generation, and the order it goes on from: two reforms may begin the same generation.
+type Name = (u64, [u8; 32]);
+
 /// The groups of all generations.
 #[derive(Default)]
 pub struct Groups {
-    groups: BTreeMap<u64, Group>,
-    /// The generation that each voter takes part in.
-    part: BTreeMap<DeviceId, u64>,
+    groups: BTreeMap<Name, Group>,
+    /// The group that each voter takes part in.
+    part: BTreeMap<DeviceId, Name>,
 }
 
 struct Group {
@@ -56,8 +59,9 @@ impl Groups {
         sets: Vec<VoterList>,
         applied: Seen,
     ) {
-        let again = self.part.insert(voter, generation) == Some(generation);
-        let group = self.groups.entry(generation).or_insert_with(|| Group::new(base));
+        let name = (generation, base.c);
+        let again = self.part.insert(voter, name) == Some(name);
+        let group = self.groups.entry(name).or_insert_with(|| Group::new(base));
         if sets.len() >= group.sets.len() {
             group.sets = sets;
         }
@@ -70,8 +74,8 @@ impl Groups {
 
     /// A voter leaves, or is switched off.
     pub fn leave(&mut self, voter: DeviceId) {
-        if let Some(generation) = self.part.remove(&voter)
-            && let Some(group) = self.groups.get_mut(&generation)
+        if let Some(name) = self.part.remove(&voter)
+            && let Some(group) = self.groups.get_mut(&name)
         {
             group.told.remove(&voter);
             if group.leader == Some(voter) {
@@ -82,21 +86,21 @@ impl Groups {
 
     /// A leader proposes. From anybody else it is lost, as it is in Raft.
     pub fn propose(&mut self, voter: DeviceId, bodies: Vec<EntryBody>) {
-        let Some(generation) = self.part.get(&voter).copied() else { return };
-        let Some(group) = self.groups.get_mut(&generation) else { return };
+        let Some(name) = self.part.get(&voter).copied() else { return };
+        let Some(group) = self.groups.get_mut(&name) else { return };
         if group.leader != Some(voter) {
             return;
         }
         let mut chain = Chain::from(group.end());
-        group.log.extend(bodies.into_iter().map(|body| chain.push(generation, body)));
+        group.log.extend(bodies.into_iter().map(|body| chain.push(name.0, body)));
     }
 
     /// Time passes: elections, commits, and news of them.
     pub fn tick(&mut self, dice: &mut Dice, world: &dyn Surroundings) -> Vec<News> {
         let mut news = Vec::new();
-        for (generation, group) in &mut self.groups {
+        for (name, group) in &mut self.groups {
             let part: BTreeSet<DeviceId> =
-                self.part.iter().filter(|(_, in_)| *in_ == generation).map(|(d, _)| *d).collect();
+                self.part.iter().filter(|(_, in_)| *in_ == name).map(|(d, _)| *d).collect();
             group.elect(dice, world, &part, &mut news);
             group.commit(world, &part);
             group.tell(world, &part, &mut news);

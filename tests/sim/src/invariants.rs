@@ -4,6 +4,7 @@
 
 mod agreement;
 mod ciphertext;
+mod generation;
 mod once;
 mod promises;
 mod rebuilt;
@@ -17,6 +18,7 @@ use crate::world::World;
 /// With what does not hold.
 pub fn check(world: &World) {
     agreement::check(world);
+    generation::check(world);
     promises::check(world);
     once::check(world);
     rebuilt::check(world);

@@ -11,6 +11,7 @@ pub mod device;
 pub mod dice;
 pub mod group;
 pub mod invariants;
+pub mod lost;
 pub mod network;
 pub mod report;
 pub mod story;
@@ -35,11 +36,11 @@ pub fn run(seed: u64, deciders: Deciders) -> (Counts, blake3::Hash) {
     let first = kinds[usize::try_from(seed % 3).unwrap_or(0)];
     let mut world = World::new(seed, first);
     story::suffer(&mut world, ACTS, deciders);
-    story::heal(&mut world);
+    story::heal(&mut world, deciders);
     invariants::check(&world);
     assert!(world.counts.faults() > 0, "a run in which nothing went wrong shows nothing");
     world.counts.acknowledged = world.book.acknowledged() as u64;
-    world.counts.entries = world.places.keys().last().copied().unwrap_or(0);
+    world.counts.entries = world.places.keys().map(|(_, i)| *i).max().unwrap_or(0);
     let trace = world.trace();
     (world.counts, trace)
 }

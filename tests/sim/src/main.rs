@@ -17,6 +17,9 @@ struct Arguments {
     /// Let every admin decide while the identity is cut into parts, and remove devices, too.
     #[arg(long)]
     contested: bool,
+    /// Let a majority of the voters vanish for good, and the others reform.
+    #[arg(long, conflicts_with = "contested")]
+    lost: bool,
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {
@@ -28,10 +31,11 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds: (from, to), contested } = Arguments::parse();
-    let (deciders, flag) = match contested {
-        true => (Deciders::All, " --contested"),
-        false => (Deciders::One, ""),
+    let Arguments { seeds: (from, to), contested, lost } = Arguments::parse();
+    let (deciders, flag) = match (contested, lost) {
+        (true, _) => (Deciders::All, " --contested"),
+        (false, true) => (Deciders::Survivors, " --lost"),
+        (false, false) => (Deciders::One, ""),
     };
     let since = Instant::now();
     let (mut all, mut failed) = (Counts::default(), Vec::new());

@@ -30,6 +30,12 @@ pub struct Counts {
     pub removals: u64,
     /// Times a group of voters was started or told anew.
     pub group_runs: u64,
+    /// Times a majority of the voters vanished.
+    pub losses: u64,
+    /// Reforms that were signed.
+    pub reforms: u64,
+    /// Times a device folded its disk anew, because what was ordered did not count.
+    pub rewinds: u64,
     /// Entries in the order.
     pub entries: u64,
 }
@@ -38,7 +44,7 @@ impl Counts {
     /// How often something went wrong on purpose.
     #[must_use]
     pub const fn faults(&self) -> u64 {
-        self.cuts + self.crashes + self.disk_faults + self.removals
+        self.cuts + self.crashes + self.disk_faults + self.removals + self.losses
     }
 }
 
@@ -56,6 +62,9 @@ impl AddAssign for Counts {
         self.links += other.links;
         self.removals += other.removals;
         self.group_runs += other.group_runs;
+        self.losses += other.losses;
+        self.reforms += other.reforms;
+        self.rewinds += other.rewinds;
         self.entries += other.entries;
     }
 }
@@ -68,6 +77,8 @@ impl fmt::Display for Counts {
         writeln!(f, "entries ordered {:>10}", self.entries)?;
         writeln!(f, "voter groups    {:>10}", self.group_runs)?;
         writeln!(f, "devices linked  {:>10}  {} removed", self.links, self.removals)?;
+        let (reforms, rewinds) = (self.reforms, self.rewinds);
+        writeln!(f, "quorums lost    {:>10}  {reforms} reforms, {rewinds} rewinds", self.losses)?;
         writeln!(f, "cuts            {:>10}", self.cuts)?;
         writeln!(f, "crashes         {:>10}  {} lost index", self.crashes, self.index_losses)?;
         write!(f, "disk faults     {:>10}  {} refused", self.disk_faults, self.refused_appends)

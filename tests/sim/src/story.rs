@@ -1,6 +1,7 @@
 //! What happens in a run: first everything that can go wrong, then healing.
 
 use crate::device::{Device, IndexLoss};
+use crate::lost;
 use crate::world::World;
 use rhizome_cluster::VoterPolicy;
 use rhizome_identity::{DeviceId, DeviceKind};
@@ -24,6 +25,8 @@ pub enum Deciders {
     One,
     /// Every admin does, at any time, and devices are removed.
     All,
+    /// As [`Deciders::One`], until the voters vanish for good: then whoever is left reforms.
+    Survivors,
 }
 
 /// What can happen next.
@@ -42,6 +45,9 @@ enum Act {
     Remove,
     PlanVoters,
     Depose,
+    Lose,
+    Find,
+    Reform,
 }
 
 /// Each act and how often it happens, in parts of their sum.
@@ -59,10 +65,17 @@ const ACTS: &[(u64, Act)] = &[
     (3, Act::Remove),
     (30, Act::PlanVoters),
     (10, Act::Depose),
+    (12, Act::Lose),
+    (8, Act::Find),
+    (40, Act::Reform),
 ];
 
 fn draw(world: &mut World, deciders: Deciders) -> Act {
-    let possible = |act: &Act| deciders == Deciders::All || !matches!(act, Act::Remove);
+    let possible = |act: &Act| match act {
+        Act::Remove => deciders == Deciders::All,
+        Act::Lose | Act::Find | Act::Reform => deciders == Deciders::Survivors,
+        _ => true,
+    };
     let acts = || ACTS.iter().filter(|(_, act)| possible(act));
     let all: u64 = acts().map(|(weight, _)| weight).sum();
     let mut left = world.dice.below(all);
@@ -136,6 +149,9 @@ fn perform(world: &mut World, act: Act, deciders: Deciders) {
             link(world, kind, deciders);
         }
         Act::Remove => remove(world),
+        Act::Lose => lost::lose(world),
+        Act::Find => lost::find(world),
+        Act::Reform => lost::reform(world),
         Act::PlanVoters => plan_voters(world, deciders),
         Act::Depose => {
             for (voter, news) in world.groups.depose(&mut world.dice) {
@@ -213,15 +229,14 @@ fn crash(world: &mut World) {
     world.counts.crashes += 1;
     world.counts.index_losses += u64::from(loss != IndexLoss::Nothing);
     world.note("crash", format!("{at} index {loss:?}").as_bytes());
-    let id = world.devices[at].id();
-    world.devices[at].crash(&mut world.dice, loss);
-    world.network.forget(world.now_ms, &mut world.dice, id);
-    world.groups.leave(id);
+    world.switch_off(at, loss);
 }
 
 fn switch_on(world: &mut World) {
     let off: Vec<usize> =
         (0..world.devices.len()).filter(|at| !world.devices[*at].is_on()).collect();
+    let off: Vec<usize> =
+        off.into_iter().filter(|at| !world.gone.contains(&world.devices[*at].id())).collect();
     if let Some(at) = world.dice.pick(&off) {
         wake(world, at);
     }
@@ -252,7 +267,7 @@ fn break_disk(world: &mut World) {
 /// A device that may admit and remove others.
 fn admin(world: &mut World, deciders: Deciders) -> Option<usize> {
     let able = |at: &usize| {
-        if deciders == Deciders::One && *at > 0 {
+        if deciders != Deciders::All && *at > 0 {
             return false;
         }
         let Some(replica) = world.devices[*at].replica() else { return false };
@@ -309,15 +324,14 @@ fn plan_voters(world: &mut World, deciders: Deciders) {
 }
 
 /// Everything is repaired and everybody is connected, until nothing happens any more.
-pub fn heal(world: &mut World) {
+pub fn heal(world: &mut World, deciders: Deciders) {
+    lost::settle_fates(world);
     for at in 0..world.devices.len() {
+        if world.gone.contains(&world.devices[at].id()) {
+            continue;
+        }
         if !world.devices[at].takes_writes() {
-            if world.devices[at].is_on() {
-                let id = world.devices[at].id();
-                world.devices[at].crash(&mut world.dice, IndexLoss::Nothing);
-                world.network.forget(world.now_ms, &mut world.dice, id);
-                world.groups.leave(id);
-            }
+            world.switch_off(at, IndexLoss::Nothing);
             wake(world, at);
         } else {
             // Space is made, and nothing fails any more.
@@ -325,7 +339,12 @@ pub fn heal(world: &mut World) {
         }
     }
     let until = world.now_ms + HEALING_MS;
+    let mut round = 0;
     while world.now_ms < until {
+        if deciders == Deciders::Survivors {
+            lost::mend(world, round);
+            round += 1;
+        }
         mend(world);
         let pause = world.now_ms + 1_000;
         pass(world, pause);

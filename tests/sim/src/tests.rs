@@ -1,6 +1,6 @@
 //! A few seeds, and every seed that ever found something.
 
-use crate::Deciders::{self, All, One};
+use crate::Deciders::{self, All, One, Survivors};
 use crate::run;
 
 /// Seeds that are run with every check; `rhizome-sim` and the nightly check run thousands.
@@ -42,11 +42,30 @@ fn nobody_is_orphaned_where_several_decide_apart() {
     assert!(all.links > 0 && all.cuts > 0);
 }
 
-/// A line of the list: a seed, and the word `contested` where several decide.
+/// Worlds in which the voters vanish for good.
+const DAILY_LOST: u64 = 6;
+
+#[test]
+fn nothing_is_lost_and_all_follow_one_reform_where_the_voters_vanish() {
+    let mut all = crate::report::Counts::default();
+    for seed in 0..DAILY_LOST {
+        all += run(seed, Survivors).0;
+    }
+    println!("{all}");
+    assert!(all.losses > 0 && all.reforms > all.losses && all.rewinds > 0);
+}
+
+/// A line of the list: a seed, and the word `contested` where several decide, or `lost` where the
+/// voters vanish for good.
 fn listed(line: &str) -> Option<(u64, Deciders)> {
     let mut words = line.split_whitespace();
     let seed = words.next()?.parse().ok()?;
-    Some((seed, if words.next() == Some("contested") { All } else { One }))
+    let deciders = match words.next() {
+        Some("contested") => All,
+        Some("lost") => Survivors,
+        _ => One,
+    };
+    Some((seed, deciders))
 }
 
 #[test]

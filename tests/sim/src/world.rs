@@ -4,19 +4,21 @@
 //! happens is drawn in `story`, what must hold is asked in `invariants`.
 
 use crate::book::Book;
-use crate::device::Device;
+use crate::device::{Device, IndexLoss};
 use crate::dice::Dice;
 use crate::group::{Groups, Surroundings};
 use crate::network::{Arrival, Flight, Network};
 use crate::report::Counts;
+use rhizome_block::Cid;
 use rhizome_cluster::EntryBody;
 use rhizome_engine::Done;
 use rhizome_identity::{
-    Acceptance, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit, SigningKeys,
+    Acceptance, ControlBody, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit,
+    SigningKeys,
 };
 use rhizome_log::Seen;
 use rhizome_replica::{
-    Alarm, Command, Effect, Founding, Input, Message, OrderCommand, Ticket, found,
+    Alarm, Command, Effect, Founding, Input, Message, OrderCommand, ReformPlan, Tick, Ticket, found,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +38,10 @@ pub struct World {
     pub devices: Vec<Device>,
     /// Devices that were removed.
     pub removed: BTreeSet<DeviceId>,
+    /// Devices that vanished, and do not come back before somebody finds them.
+    pub gone: BTreeSet<DeviceId>,
+    /// Devices that some reform removes.
+    pub named: BTreeSet<DeviceId>,
     /// Who let each device in.
     admitters: BTreeMap<DeviceId, DeviceId>,
     /// What is on its way.
@@ -46,13 +52,14 @@ pub struct World {
     pub book: Book,
     /// What was done.
     pub counts: Counts,
-    /// Where each place of the order was seen to end.
-    pub places: BTreeMap<u64, Seen>,
+    /// Where each place of the order was seen to end, by the reform that it follows.
+    pub places: BTreeMap<(Option<Cid>, u64), Seen>,
     /// A hash over everything that happened, to compare two runs with.
     trace: blake3::Hasher,
     /// Whether to tell what happens on standard error.
     tell: bool,
     genesis: Genesis,
+    kit: RecoveryKit,
     commands: u64,
     rejected: Option<String>,
 }
@@ -78,6 +85,8 @@ impl World {
             now_ms: BEGIN_MS,
             devices: Vec::new(),
             removed: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            named: BTreeSet::new(),
             admitters: BTreeMap::new(),
             network: Network::default(),
             groups: Groups::default(),
@@ -87,6 +96,7 @@ impl World {
             trace: blake3::Hasher::new(),
             tell: std::env::var_os("RHIZOME_SIM_TELL").is_some(),
             genesis,
+            kit,
             commands: COMMANDS,
             rejected: None,
         };
@@ -116,6 +126,25 @@ impl World {
     #[must_use]
     pub fn is_removed(&self, at: usize) -> bool {
         self.removed.contains(&self.devices[at].id())
+    }
+
+    /// Whether a device let others in: who removes it without them would leave them out.
+    #[must_use]
+    pub fn admitted_others(&self, id: DeviceId) -> bool {
+        self.admitters.values().any(|by| *by == id)
+    }
+
+    /// Whether nobody is left who let a device in.
+    #[must_use]
+    pub fn admitter_is_out(&self, id: DeviceId) -> bool {
+        let by = self.admitters.get(&id);
+        by.is_some_and(|by| self.gone.contains(by) || self.removed.contains(by))
+    }
+
+    /// Whether a device vanished for good: what nobody else had went with it.
+    #[must_use]
+    pub fn is_gone(&self, at: usize) -> bool {
+        self.gone.contains(&self.devices[at].id())
     }
 
     /// A device that was let in by one that had been removed, which had not heard of it, belongs to
@@ -176,6 +205,14 @@ impl World {
         match done {
             Some(done) => {
                 self.perform(at, done);
+                if self.devices[at].replica().is_some_and(rhizome_replica::Replica::rewinds) {
+                    self.counts.rewinds += 1;
+                    self.note("rewinds", format!("{at}").as_bytes());
+                    self.devices[at].rewind();
+                    self.network.forget(self.now_ms, &mut self.dice, id);
+                    self.groups.leave(id);
+                    self.step(at, vec![Input::Opened]);
+                }
                 true
             }
             None => {
@@ -183,7 +220,12 @@ impl World {
                 self.counts.refused_appends += 1;
                 self.network.forget(self.now_ms, &mut self.dice, id);
                 self.groups.leave(id);
-                self.step(at, vec![Input::Opened]);
+                // What it has to say itself waits, too, while its disk takes nothing.
+                let tick_dice = &mut self.dice;
+                let again = self.devices[at].batch(self.now_ms, tick_dice, vec![Input::Opened]);
+                if let Some(done) = again {
+                    self.perform(at, done);
+                }
                 false
             }
         }
@@ -294,6 +336,26 @@ impl World {
         self.rejected.take()
     }
 
+    /// What the words sign for a device that is there.
+    pub fn reform_by_kit(&mut self, at: usize, plan: &ReformPlan) -> Option<ControlRecord> {
+        let tick = Tick { now_ms: self.now_ms, entropy: self.dice.bytes32() };
+        let kit = &self.kit;
+        let signed =
+            self.devices[at].look(|one, access| one.reform_by_kit(tick, access, plan, kit));
+        signed?.ok()
+    }
+
+    /// Cuts the power of a device.
+    pub fn switch_off(&mut self, at: usize, loss: IndexLoss) {
+        if !self.devices[at].is_on() {
+            return;
+        }
+        let id = self.devices[at].id();
+        self.devices[at].crash(&mut self.dice, loss);
+        self.network.forget(self.now_ms, &mut self.dice, id);
+        self.groups.leave(id);
+    }
+
     /// A new device is linked by `at`, which hands it the control log.
     pub fn link(&mut self, at: usize, kind: DeviceKind) -> Option<usize> {
         let keys = device_keys(&mut self.dice);
@@ -319,7 +381,13 @@ impl World {
         for (at, device) in self.devices.iter().enumerate() {
             let Some(replica) = device.replica() else { continue };
             let seen = replica.applied();
-            let known = *self.places.entry(seen.i).or_insert(seen);
+            let follows = |record: &&ControlRecord| match record.body() {
+                ControlBody::Reform(one) => one.generation <= seen.g,
+                _ => false,
+            };
+            let chain = replica.control().chain_from(1);
+            let reform = chain.into_iter().rev().find(follows).map(ControlRecord::cid);
+            let known = *self.places.entry((reform, seen.i)).or_insert(seen);
             assert_eq!(known, seen, "device {at} applied another order than somebody before");
         }
     }

@@ -24,7 +24,12 @@ pub fn check(world: &World) {
     let hashes = states.iter().filter_map(|(.., hash)| *hash);
     let first = states.first().map(|(_, applied, control, _)| (*applied, *control));
     for (at, applied, control, _) in &states {
-        assert_eq!(Some((*applied, *control)), first, "device {at} follows another order");
+        assert_eq!(
+            Some((*applied, *control)),
+            first,
+            "device {at} follows another order:\n{}",
+            describe(world)
+        );
     }
     let hashes: Vec<_> = hashes.collect();
     assert!(hashes.windows(2).all(|two| two[0] == two[1]), "equal orders, other states");

@@ -16,7 +16,9 @@ pub fn check(world: &World) {
             let Fate::Acknowledged { log, seq } = promise.fate else { continue };
             let found = documents.get(index, &mark(*n)).expect("documents can be read");
             assert!(
-                found.is_some() || world.is_removed(promise.device),
+                found.is_some()
+                    || world.is_removed(promise.device)
+                    || world.is_gone(promise.device),
                 "write {n}, acknowledged by device {} as {log:?} {seq}, is not on device {at}",
                 promise.device
             );
