@@ -6,6 +6,7 @@
 //! `docs/format/local-api.md` draws every shape. New fields may be added to any shape; readers skip
 //! what they do not know.
 
+pub mod cluster;
 pub mod data;
 pub mod device;
 mod envelope;

@@ -1,7 +1,7 @@
 //! The list of all methods. What they carry stands in the module of their noun.
 
 use crate::method::{Empty, Method, NoEvent, Visitor};
-use crate::{data, device, identity, import, log, peer, pod, recovery, snapshot, status};
+use crate::{cluster, data, device, identity, import, log, peer, pod, recovery, snapshot, status};
 
 /// Declares marker types, binds their shapes, and collects them for [`visit_methods`].
 macro_rules! methods {
@@ -71,6 +71,9 @@ methods! {
     DeviceRename = "device.rename": device::RenameRequest => device::RenameAnswer;
     /// Removes a device and rotates the keys, or says what that would do.
     DeviceLost = "device.lost": device::LostRequest => device::LostAnswer;
+
+    /// Goes on without the devices that order, when they are lost for good, or says what that does.
+    ClusterReform = "cluster.reform": cluster::ReformRequest => cluster::ReformAnswer;
 
     /// Adds a cloud peer, which will hold an encrypted copy.
     PeerAdd = "peer.add": peer::AddRequest => peer::AddAnswer;

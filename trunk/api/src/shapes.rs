@@ -15,7 +15,7 @@ const FIXTURE: &str = include_str!("../fixtures/v1.json");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/format/local-api.md");
 
 /// The modules whose types travel, in the order of the page.
-const SOURCES: [(&str, &str); 14] = [
+const SOURCES: [(&str, &str); 15] = [
     ("", include_str!("method.rs")),
     ("", include_str!("envelope.rs")),
     ("", include_str!("error.rs")),
@@ -23,6 +23,7 @@ const SOURCES: [(&str, &str); 14] = [
     ("pod", include_str!("pod.rs")),
     ("identity", include_str!("identity.rs")),
     ("device", include_str!("device.rs")),
+    ("cluster", include_str!("cluster.rs")),
     ("peer", include_str!("peer.rs")),
     ("data", include_str!("data.rs")),
     ("log", include_str!("log.rs")),

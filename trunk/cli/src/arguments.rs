@@ -3,7 +3,7 @@
 //! What a verb takes stands in the module of its noun, below `commands`.
 
 use crate::commands::{
-    data, device, doctor, identity, import, init, log, meta, peer, recovery, run, snapshot,
+    cluster, data, device, doctor, identity, import, init, log, meta, peer, recovery, run, snapshot,
 };
 use crate::demo;
 use clap::{
@@ -98,6 +98,9 @@ pub(crate) enum Command {
     /// See, link, rename and lose devices.
     #[command(subcommand, arg_required_else_help = true, before_help = device::EXAMPLES)]
     Device(device::DeviceCommand),
+    /// Who orders, and going on without those that are lost.
+    #[command(subcommand, arg_required_else_help = true, before_help = cluster::EXAMPLES)]
+    Cluster(cluster::ClusterCommand),
     /// Add, list and test cloud peers.
     #[command(subcommand, arg_required_else_help = true, before_help = peer::EXAMPLES)]
     Peer(peer::PeerCommand),
@@ -138,6 +141,7 @@ impl Command {
             Self::Run(_) => "pod.run",
             Self::Stop => "pod.stop",
             Self::Device(command) => command.method(),
+            Self::Cluster(command) => command.method(),
             Self::Peer(command) => command.method(),
             Self::Identity(command) => command.method(),
             Self::Data(command) => command.method(),

@@ -1,5 +1,6 @@
 //! What each command does: ask the pod, show the answer, say what may come next.
 
+pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod device;
 pub(crate) mod doctor;
@@ -27,6 +28,7 @@ pub(crate) async fn perform(command: Command, context: &Context) -> Result<Exit,
         Command::Run(args) => run::perform(args, context).await,
         Command::Stop => run::stop(context).await,
         Command::Device(command) => device::perform(command, context).await,
+        Command::Cluster(command) => cluster::perform(command, context).await,
         Command::Peer(command) => peer::perform(command, context).await,
         Command::Identity(command) => identity::perform(command, context).await,
         Command::Data(command) => data::perform(command, context).await,

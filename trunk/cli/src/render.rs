@@ -1,5 +1,6 @@
 //! Answers as people read them. Pure: an answer and a look give a text.
 
+pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod device;
 pub(crate) mod identity;

@@ -333,6 +333,19 @@ impl Actor {
         Ok(())
     }
 
+    /// What was ordered here does not count any more: folds the segments into the emptied index.
+    fn rewind(&mut self) -> Result<(), EngineError> {
+        tracing::warn!("a reform counts: what was ordered behind it is ordered anew");
+        self.shown.hide();
+        let index = Arc::clone(&self.index);
+        let folded =
+            self.engine.rewind(&*index).and_then(|()| (self.reopen)(&*index, &self.journal));
+        self.shown.show(index);
+        self.engine = folded?;
+        self.hang_up_all();
+        self.batch(Vec::new(), Some(Input::Opened))
+    }
+
     /// The engine is another one: it meets everybody anew.
     fn hang_up_all(&mut self) {
         for (device, line) in std::mem::take(&mut self.peers) {
@@ -380,6 +393,9 @@ impl Actor {
             let index = Arc::clone(&self.index);
             let done = self.engine.batch(&mut clock::tick, &*index, &self.journal, work)?;
             self.perform(done);
+            if self.engine.rewinds() {
+                self.rewind()?;
+            }
         }
         let mut overlay = Overlay::new(&*self.index);
         let access = Access { index: &mut overlay, blocks: &self.journal };

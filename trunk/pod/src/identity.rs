@@ -23,6 +23,9 @@ use tokio::sync::{Notify, mpsc};
 /// Blocks replayed between two writes of the index, so that a long replay needs little memory.
 const REPLAY_STRETCH: usize = 4096;
 
+/// Most folds in a row: each learns of one more reform that wins, and people reform rarely.
+const REWINDS_MAX: usize = 16;
+
 /// Alarms kept for `status`; older ones are in the log.
 const ALARMS_MAX: usize = 64;
 
@@ -140,6 +143,7 @@ pub fn open(
     let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
     let fence = Fence::default();
     let (journal, report) = open_segments(&folder, &*index, &mut engine, since, &fence)?;
+    engine = rewound(engine, &home, hosted, &*index, &journal)?;
     if report.torn.is_some() || report.damages_count > 0 {
         engine.start_new_incarnations();
     }
@@ -152,19 +156,8 @@ pub fn open(
     }
     let home_again = home.clone();
     let reopen: actor::Reopen = Box::new(move |index, journal| {
-        let gone = |error: HomeError| ReplicaError::Open { what: error.to_string() };
-        let genesis = home_again.genesis().map_err(gone)?;
-        let keys = keys_of(&home_again, &genesis, hosted).map_err(gone)?;
-        let mut engine = Engine::open(keys, genesis, index)?;
-        let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
-        let mut blocks = Blocks::new();
-        let visited =
-            journal.store().visit_from(since.unwrap_or_default(), &mut |p, cid, bytes| {
-                blocks.push((p, cid, bytes.to_vec()));
-            });
-        visited.map_err(|error| ReplicaError::Open { what: error.to_string() })?;
-        fold(&blocks, index, &mut engine, journal)?;
-        Ok(engine)
+        let engine = opened(&home_again, hosted, index, journal)?;
+        rewound(engine, &home_again, hosted, index, journal)
     });
     let parts = Parts { identity, engine, index, renewal, journal, reopen };
     let (handle, notices) = actor::start(parts);
@@ -182,6 +175,46 @@ pub fn open(
         folder,
     };
     Ok((Arc::new(open), notices))
+}
+
+/// Opens an engine from the rows of its index and what the segments hold beyond them.
+fn opened(
+    home: &IdentityHome,
+    hosted: bool,
+    index: &dyn Index,
+    journal: &Segments,
+) -> Result<Engine, EngineError> {
+    let gone = |error: HomeError| ReplicaError::Open { what: error.to_string() };
+    let genesis = home.genesis().map_err(gone)?;
+    let keys = keys_of(home, &genesis, hosted).map_err(gone)?;
+    let mut engine = Engine::open(keys, genesis, index)?;
+    let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
+    let mut blocks = Blocks::new();
+    let visited = journal.store().visit_from(since.unwrap_or_default(), &mut |p, cid, bytes| {
+        blocks.push((p, cid, bytes.to_vec()));
+    });
+    visited.map_err(|error| ReplicaError::Open { what: error.to_string() })?;
+    fold(&blocks, index, &mut engine, journal)?;
+    Ok(engine)
+}
+
+/// Folds the segments into an emptied index for as long as a reform makes what was ordered void.
+fn rewound(
+    mut engine: Engine,
+    home: &IdentityHome,
+    hosted: bool,
+    index: &dyn Index,
+    journal: &Segments,
+) -> Result<Engine, EngineError> {
+    for _ in 0..REWINDS_MAX {
+        if !engine.rewinds() {
+            return Ok(engine);
+        }
+        engine.rewind(index)?;
+        engine = opened(home, hosted, index, journal)?;
+    }
+    let what = "reforms overrule each other without end".to_owned();
+    Err(ReplicaError::Open { what }.into())
 }
 
 /// Devices whose address somebody told: the records that admit them may be what was forgotten.

@@ -3,6 +3,7 @@
 //! A method takes its request and returns its answer or an error that says what to do; how both
 //! travel is `serve`'s and `streams`'s.
 
+mod cluster;
 pub mod data;
 pub mod device;
 mod doctor;
@@ -89,6 +90,7 @@ table! {
     stream DeviceJoin => crate::link::join;
     plain DeviceRename => device::rename;
     plain DeviceLost => device::lost;
+    plain ClusterReform => cluster::reform;
     plain PeerAdd => peer::add;
     bare PeerList => peer::list;
     plain PeerTest => peer::test;

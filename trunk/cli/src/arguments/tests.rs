@@ -37,6 +37,7 @@ fn every_verb_asks_for_its_method() {
     method(&["device", "join", "--at", "[::1]:7"], "device.join");
     method(&["device", "rename", "a", "b"], "device.rename");
     method(&["device", "lost", "a", "--confirm=a"], "device.lost");
+    method(&["cluster", "reform", "--confirm=a"], "cluster.reform");
     method(&["peer", "add", "h:1"], "peer.add");
     method(&["peer", "list"], "peer.list");
     method(&["peer", "test", "cloud"], "peer.test");
@@ -100,6 +101,7 @@ fn secrets_are_never_flags() {
         [
             "join code_file",
             "lost words_file",
+            "reform words_file",
             "test words_file",
             "restore words_file",
         ]
@@ -152,6 +154,7 @@ fn help_of_the_whole() {
               run          Run the pod in the foreground
               stop         Stop the pod that runs in the background
               device       See, link, rename and lose devices
+              cluster      Who orders, and going on without those that are lost
               peer         Add, list and test cloud peers
               identity     Create, list and choose identities
               data         Read, write, find and watch documents

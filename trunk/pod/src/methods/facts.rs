@@ -55,6 +55,8 @@ pub struct Facts {
     pub members: BTreeMap<DeviceId, Member>,
     /// Who votes on the order.
     pub voters: Vec<DeviceId>,
+    /// The generation of voters, as last decided.
+    pub generation: u64,
     /// What the replica says of itself.
     pub status: Status,
     /// Whether everything held has its place and took effect.
@@ -76,6 +78,17 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The voters that cannot be reached.
+    pub fn voters_away(&self) -> impl Iterator<Item = &DeviceId> {
+        self.voters.iter().filter(|id| **id != self.me && !self.is_connected(id))
+    }
+
+    /// Whether too few voters can be reached to confirm anything.
+    pub fn lacks_quorum(&self) -> bool {
+        let away = self.voters_away().count();
+        self.voters.len() - away <= self.voters.len() / 2
+    }
+
     /// Looks now.
     pub async fn of(identity: &Identity) -> Result<Self, ApiError> {
         let mut facts = identity.handle.look(|replica, _| Self::inside(replica)).await?;
@@ -111,6 +124,7 @@ impl Facts {
             me: replica.device(),
             members: state.devices().map(member).collect(),
             voters: state.voters().to_vec(),
+            generation: state.generation(),
             all_committed: replica.all_committed(),
             removed: removed(control, &replica.device()),
             locked: replica.keys().newest_secret().is_none(),

@@ -131,6 +131,10 @@ fn waiting(facts: &Facts, started_ms: u64, now_ms: u64) -> Vec<Waiting> {
         for voter in facts.voters.iter().filter(|id| **id != facts.me) {
             let action = match facts.is_connected(voter) {
                 true => "nothing: it answers".to_owned(),
+                false if facts.lacks_quorum() => format!(
+                    "rhizome peer test \"{}\"; if it is gone for good: rhizome cluster reform",
+                    facts.name(voter)
+                ),
                 false => format!("rhizome peer test \"{}\"", facts.name(voter)),
             };
             add(format!("the place of {} in the order", changes(unplaced)), voter, action);
@@ -336,7 +340,8 @@ fn travelling(facts: &Facts, answer: &StatusAnswer) -> State {
     if let (Some(missing), true) = (missing, unplaced > 0) {
         let name = facts.name(missing);
         let one = answer.order.waiting.iter().find(|one| one.for_whom == name).unwrap_or(first);
-        return of(StateWord::OrderPending, one, Some(unplaced));
+        let lost = facts.lacks_quorum().then(|| format!("without {name} nothing can be confirmed"));
+        return State { reason: lost, ..of(StateWord::OrderPending, one, Some(unplaced)) };
     }
     let lacking = facts.status.peers.iter().filter(|peer| peer.greeted && peer.lacking > 0);
     if let Some(peer) = lacking.max_by_key(|peer| peer.lacking) {
