@@ -22,5 +22,6 @@ mod lan;
 mod link_kill;
 mod pinned;
 mod recover;
+mod reform;
 mod support;
 mod voters;
