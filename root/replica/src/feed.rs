@@ -15,7 +15,18 @@ use rhizome_log::{Head, LogId, SessionInput};
 impl Replica {
     /// `from` brought events of a log that were not here yet.
     pub(crate) fn fed(&mut self, from: DeviceId, log: LogId) {
-        self.feeds.insert(log, from);
+        // What one that was told to stop still had under way makes it no source again.
+        let stops = self.peers.get(&from).is_some_and(|peer| peer.enough.contains(&log));
+        if !stops || !self.is_brought(&log, &from) {
+            self.feeds.insert(log, from);
+        }
+    }
+
+    /// Whether another peer than this one brings a log, and was not told to stop.
+    fn is_brought(&self, log: &LogId, other_than: &DeviceId) -> bool {
+        let feeder = self.feeds.get(log).filter(|feeder| *feeder != other_than);
+        let peer = feeder.and_then(|feeder| self.peers.get(feeder));
+        peer.is_some_and(|peer| peer.greeted && !peer.enough.contains(log))
     }
 
     /// Whether a run that ends at `head` brings nothing. Whoever sent it is told, unless it is the
@@ -33,8 +44,9 @@ impl Replica {
             return Ok(false);
         }
         let signed = self.logs.get(&log).map_or(0, |state| state.row.signed);
+        let brought = self.is_brought(&log, &from);
         if let Some(peer) = self.peers.get_mut(&from) {
-            if self.feeds.get(&log) != Some(&from) && peer.enough.insert(log) {
+            if brought && peer.enough.insert(log) {
                 effects.push(Effect::Send(from, Message::Enough { log }));
             }
             // Nothing is sent before what is staged is durable.
@@ -56,9 +68,7 @@ impl Replica {
             if *seq <= held {
                 continue;
             }
-            let brought = self.feeds.get(log).is_some_and(|feeder| {
-                *feeder != from && self.peers.get(feeder).is_some_and(|peer| peer.greeted)
-            });
+            let brought = self.is_brought(log, &from);
             let Some(peer) = self.peers.get_mut(&from) else { return };
             if !peer.enough.contains(log) {
                 continue;
