@@ -3,6 +3,10 @@
 //! Each side of a link keeps a part of it: the session knows which logs the peer gets from somebody
 //! else (`rhizome_log::session`), this file knows from whom this replica gets each log, tells the
 //! others that they need not send it, and asks them again once it is needed.
+//!
+//! An author that is connected brings its own log, always: replicas that each wait for what the
+//! other brings would wait forever. Without the author a head that another peer tells of is wanted
+//! at once, for the same reason.
 
 use crate::access::{Access, ReplicaError};
 use crate::input::Effect;
@@ -10,7 +14,8 @@ use crate::message::Message;
 use crate::peer::Peer;
 use crate::state::Replica;
 use rhizome_identity::DeviceId;
-use rhizome_log::{Head, LogId, SessionInput};
+use rhizome_log::{Head, LogId};
+use std::collections::BTreeSet;
 
 impl Replica {
     /// `from` brought events of a log that were not here yet.
@@ -22,11 +27,19 @@ impl Replica {
         }
     }
 
-    /// Whether another peer than this one brings a log, and was not told to stop.
+    /// Whether another peer than this one brings a log.
     fn is_brought(&self, log: &LogId, other_than: &DeviceId) -> bool {
+        if self.brings_its_own(log) {
+            return *other_than != log.author;
+        }
         let feeder = self.feeds.get(log).filter(|feeder| *feeder != other_than);
         let peer = feeder.and_then(|feeder| self.peers.get(feeder));
         peer.is_some_and(|peer| peer.greeted && !peer.enough.contains(log))
+    }
+
+    /// Whether the author of a log is connected.
+    fn brings_its_own(&self, log: &LogId) -> bool {
+        self.peers.get(&log.author).is_some_and(|peer| peer.greeted)
     }
 
     /// Whether a run that ends at `head` brings nothing. Whoever sent it is told, unless it is the
@@ -68,7 +81,7 @@ impl Replica {
             if *seq <= held {
                 continue;
             }
-            let brought = self.is_brought(log, &from);
+            let brought = self.brings_its_own(log);
             let Some(peer) = self.peers.get_mut(&from) else { return };
             if !peer.enough.contains(log) {
                 continue;
@@ -82,8 +95,10 @@ impl Replica {
 
     /// A peer is gone: what it brought is wanted from somebody else who holds more.
     pub(crate) fn want_from_others(&mut self, gone: DeviceId, effects: &mut Vec<Effect>) {
-        let orphans: Vec<LogId> =
-            self.feeds.iter().filter(|(_, feeder)| **feeder == gone).map(|(log, _)| *log).collect();
+        let stopped = self.peers.values().flat_map(|peer| peer.enough.iter().copied());
+        let orphans: BTreeSet<LogId> = stopped
+            .filter(|log| log.author == gone || self.feeds.get(log) == Some(&gone))
+            .collect();
         for log in orphans {
             let held = self.held(&log);
             let holds_more = |(_, peer): &(&DeviceId, &mut Peer)| {
@@ -93,20 +108,6 @@ impl Replica {
                 effects.push(want(peer, *device, log, held));
             }
         }
-    }
-
-    /// The peer has, or wants, a log.
-    pub(crate) fn lazy_link(
-        &mut self,
-        access: &mut Access<'_, '_>,
-        device: DeviceId,
-        input: SessionInput,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), ReplicaError> {
-        if self.peers.get(&device).is_some_and(|peer| peer.greeted) {
-            self.session_step(access, device, input, effects)?;
-        }
-        Ok(())
     }
 }
 

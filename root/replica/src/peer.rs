@@ -8,7 +8,7 @@ use crate::input::{CloseReason, Effect, Tick};
 use crate::message::{ControlHead, Message};
 use crate::order::ENTRIES_MAX;
 use crate::rows::{self, EntryRow};
-use crate::state::Replica;
+use crate::state::{Replica, Role};
 use rhizome_block::Cid;
 use rhizome_cluster::{Certificate, Entry};
 use rhizome_identity::DeviceId;
@@ -154,10 +154,10 @@ impl Replica {
             Message::Heads { heads } => self.heads_moved(access, device, heads, effects),
             Message::Run { run } => self.run_said(access, device, run, effects),
             Message::Enough { log } => {
-                self.lazy_link(access, device, SessionInput::Enough(log), effects)
+                self.session_step(access, device, SessionInput::Enough(log), effects)
             }
             Message::Want { log, after } => {
-                self.lazy_link(access, device, SessionInput::Wanted { log, after }, effects)
+                self.session_step(access, device, SessionInput::Wanted { log, after }, effects)
             }
             Message::Refused { log, held } => {
                 tracing::debug!(peer = %device.short(), ?log, held, "peer refused a run");
@@ -444,7 +444,7 @@ impl Replica {
         let Some(peer) = self.peers.get_mut(&device) else { return };
         let now_and_then = fellow && peer.order_told >= self.order.control_at;
         let due = peer.order_told + if now_and_then { FELLOW_LAG_MAX / 4 } else { 1 };
-        if self.order.role == crate::state::Role::Sequencer || seen.i < due {
+        if self.order.role == Role::Sequencer || seen.i < due {
             return;
         }
         peer.order_told = seen.i;
@@ -454,7 +454,7 @@ impl Replica {
     /// Whether this device and the peer are voters of one group.
     fn votes_with(&self, device: &DeviceId) -> bool {
         let sets = self.order.voters.get(&self.order.generation);
-        matches!(self.order.role, crate::state::Role::Voter { .. })
+        matches!(self.order.role, Role::Voter { .. })
             && sets.and_then(|sets| sets.last()).is_some_and(|voters| voters.contains(device))
     }
 

@@ -141,8 +141,8 @@ pub async fn keep_connected(pod: Pod, identity: Arc<Identity>) {
                 next = next.min(pause.until - now);
             } else if dialled.len() < DIALLED_MAX && !dialled.contains_key(&device) {
                 let addresses = addresses_known(&identity, &device);
-                let (pod, identity) = (pod.clone(), Arc::clone(&identity));
-                let dial = async move { (device, dial(&pod, &identity, device).await) };
+                let (pod, identity, at) = (pod.clone(), Arc::clone(&identity), addresses.clone());
+                let dial = async move { (device, dial(&pod, &identity, device, at).await) };
                 dialled.insert(device, Dialled { addresses, dial: dials.spawn(dial) });
             }
         }
@@ -207,11 +207,15 @@ async fn missing(identity: &Identity) -> Vec<DeviceId> {
 }
 
 /// Tries the known addresses of a device; the first that answers with its key counts.
-async fn dial(pod: &Pod, identity: &Identity, device: DeviceId) -> Option<Link> {
-    let meta = identity.home.meta().ok()?;
+async fn dial(
+    pod: &Pod,
+    identity: &Identity,
+    device: DeviceId,
+    addresses: Vec<String>,
+) -> Option<Link> {
     let seed = *identity.home.keys().ok()?.device.signing.secret();
     let mut sockets: Vec<SocketAddr> = Vec::new();
-    for address in addresses_of(&meta, &device) {
+    for address in addresses {
         let Ok(address) = address.parse::<PeerAddress>() else { continue };
         for socket in address.resolve().await.unwrap_or_default() {
             if !sockets.contains(&socket) && sockets.len() < ADDRESSES_MAX {

@@ -69,3 +69,38 @@ fn what_was_told_before_its_bringer_left_is_wanted_at_once() {
     assert_eq!(world.effective(two).len(), 4);
     assert!(runs(&world, one, two) > 0);
 }
+
+/// Phones one and two each have an event from the other before the hub, which knows both, sends it.
+fn crossing(mut world: World, hub: usize, one: usize, two: usize) {
+    // Phone two has the first event from phone one, and tells the hub so, slowly.
+    world.stall(hub, two);
+    world.stall(two, hub);
+    write(&mut world, 1);
+    world.go_on(hub, two);
+    // Phone one has the second event from phone two.
+    world.stall(hub, one);
+    write(&mut world, 1);
+    world.go_on(hub, one);
+    world.go_on(two, hub);
+    write(&mut world, 1);
+    assert_eq!(world.effective(one).len(), 3);
+    assert_eq!(world.effective(two).len(), 3);
+}
+
+#[test]
+fn two_replicas_never_wait_for_each_other() {
+    let (world, one, two) = triangle();
+    crossing(world, 0, one, two);
+}
+
+#[test]
+fn two_replicas_far_from_the_author_never_wait_for_each_other() {
+    let (mut world, one, two) = triangle();
+    let hub = world.link(0, Laptop);
+    world.disconnect(0, one);
+    world.disconnect(0, two);
+    for other in [0, one, two] {
+        world.connect(hub, other);
+    }
+    crossing(world, hub, one, two);
+}

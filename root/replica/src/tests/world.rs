@@ -70,6 +70,8 @@ pub struct World {
     /// What is under way; nothing stands for the end of a link.
     wires: VecDeque<(usize, usize, Option<Message>)>,
     links: BTreeSet<(usize, usize)>,
+    /// What links that are held back still carry.
+    stalled: BTreeMap<(usize, usize), VecDeque<Option<Message>>>,
     clock_ms: u64,
     dice: u64,
     next_key: u8,
@@ -133,8 +135,9 @@ impl World {
         let genesis = found(&founding).unwrap();
         let nodes = vec![node(&genesis, keys, kind)];
         let (wires, links) = (VecDeque::new(), BTreeSet::new());
+        let stalled = BTreeMap::new();
         let (clock_ms, dice) = (1_000_000, kind as u64);
-        Self { nodes, wires, links, clock_ms, dice, next_key: 20, kit }
+        Self { nodes, wires, links, stalled, clock_ms, dice, next_key: 20, kit }
     }
 
     fn tick(&mut self) -> Tick {
@@ -240,6 +243,10 @@ impl World {
         while let Some((from, to, message)) = self.wires.pop_front() {
             carried += 1;
             assert!(carried < 100_000, "replicas never stop talking");
+            if let Some(held) = self.stalled.get_mut(&(from, to)) {
+                held.push_back(message);
+                continue;
+            }
             match message {
                 _ if !self.links.contains(&(from, to)) => {}
                 Some(message) => {
@@ -281,6 +288,18 @@ impl World {
     pub fn cut(&mut self, a: usize, b: usize) {
         self.links.remove(&(a, b));
         self.links.remove(&(b, a));
+    }
+
+    /// Holds back what one node says to another, in order, until it is let go on.
+    pub fn stall(&mut self, from: usize, to: usize) {
+        self.stalled.insert((from, to), VecDeque::new());
+    }
+
+    /// Carries what was held back.
+    pub fn go_on(&mut self, from: usize, to: usize) {
+        let held = self.stalled.remove(&(from, to)).unwrap();
+        self.wires.extend(held.into_iter().map(|message| (from, to, message)));
+        self.settle();
     }
 
     pub fn write(&mut self, at: usize, app: &str, body: &[u8]) {

@@ -3,13 +3,13 @@
 use crate::clock;
 use crate::handle::AskError;
 use crate::identity::Identity;
+use crate::methods::device::kit_needed;
 use crate::methods::facts::{Facts, Member};
 use crate::pod::Pod;
 use crate::recovery;
 use rhizome_api::cluster::{ReformAnswer, ReformRequest};
 use rhizome_api::{ApiError, Problem};
-use rhizome_identity::ControlError;
-use rhizome_replica::{Command, CommandError, ReformPlan, RevokeReason};
+use rhizome_replica::{Command, ReformPlan, RevokeReason};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -117,20 +117,5 @@ async fn may_reform_alone(
     let may = identity
         .handle
         .look(move |replica, access| replica.may_reform(clock::tick(), access, &plan));
-    let Err(error) = may.await? else { return Ok(Ok(())) };
-    let why = match &error {
-        CommandError::NoAdmin => "this device does not administer the identity",
-        CommandError::Control { source } => match &**source {
-            ControlError::SignaturesNeeded { .. } => {
-                "removing one of three or more devices that administer takes two of them"
-            }
-            ControlError::Newcomer { .. } => "this device joined less than a day ago",
-            ControlError::LastAdmin => "no device would be left to administer the identity",
-            ControlError::NotAdmin { .. } => "this device does not administer the identity",
-            _ => return Err(AskError::Refused(error).into()),
-        },
-        _ => return Err(AskError::Refused(error).into()),
-    };
-    let message = format!("{why}: use the words of the recovery kit");
-    Ok(Err(ApiError::new(Problem::NEEDS_KIT, message)))
+    kit_needed(may.await?, "this device does not administer the identity")
 }

@@ -118,16 +118,25 @@ async fn may_remove_alone(
     device: DeviceId,
 ) -> Result<Result<(), ApiError>, ApiError> {
     let may = identity.handle.look(move |replica, _| replica.may_remove(clock::tick(), device));
-    let Err(error) = may.await? else { return Ok(Ok(())) };
+    kit_needed(may.await?, "this device may not remove others")
+}
+
+/// What a device may not do by its own signature takes the kit: why. `no_admin` says so of one that
+/// does not administer the identity. Other refusals are errors.
+pub fn kit_needed(
+    may: Result<(), CommandError>,
+    no_admin: &str,
+) -> Result<Result<(), ApiError>, ApiError> {
+    let Err(error) = may else { return Ok(Ok(())) };
     let why = match &error {
-        CommandError::NoAdmin => "this device may not remove others",
+        CommandError::NoAdmin => no_admin,
         CommandError::Control { source } => match &**source {
             ControlError::SignaturesNeeded { .. } => {
                 "removing one of three or more devices that administer takes two of them"
             }
             ControlError::Newcomer { .. } => "this device joined less than a day ago",
             ControlError::LastAdmin => "no device would be left to administer the identity",
-            ControlError::NotAdmin { .. } => "this device may not remove others",
+            ControlError::NotAdmin { .. } => no_admin,
             _ => return Err(AskError::Refused(error).into()),
         },
         _ => return Err(AskError::Refused(error).into()),
