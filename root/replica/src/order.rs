@@ -164,11 +164,13 @@ impl Replica {
                 Ok(entry) => placed.push(entry),
                 Err(error) => {
                     tracing::debug!(peer = %from.short(), %error, "entries leave a gap");
+                    self.refused.insert(from);
                     return Ok(());
                 }
             }
         }
         if chain.end() != certificate.seen && self.may_differ(&end, &certificate.seen) {
+            self.refused.insert(from);
             self.show_reform(from, effects);
             return Ok(());
         }
@@ -179,6 +181,8 @@ impl Replica {
             return Ok(());
         }
         if !self.begins_rightly(&placed) {
+            // It may go on what this batch has only begun with: it is sent again after that.
+            self.refused.insert(from);
             self.show_reform(from, effects);
             return Ok(());
         }

@@ -291,7 +291,8 @@ impl Replica {
             entries.iter().take(ENTRIES_MAX).map(|bytes| Entry::read(bytes)).collect();
         match read {
             Ok(entries) => {
-                if let Some(peer) = self.peers.get_mut(&device) {
+                let counts = !self.is_fenced(&certificate.seen);
+                if let Some(peer) = self.peers.get_mut(&device).filter(|_| counts) {
                     peer.holds_order(certificate.seen.i);
                 }
                 self.take_entries(access, device, entries, certificate, effects)

@@ -104,6 +104,19 @@ fn without_its_only_voter_nothing_is_confirmed_until_an_admin_reforms() {
 }
 
 #[test]
+fn a_generation_may_begin_and_go_on_in_one_batch() {
+    let (mut world, phone, cloud) = three();
+    part(&mut world, &[LAPTOP, phone, cloud]);
+    world.connect(LAPTOP, phone);
+    world.stall(LAPTOP, phone);
+    world.reform(LAPTOP, LAPTOP, &[cloud]);
+    world.write(LAPTOP, "notes", b"new");
+    world.settle();
+    world.go_on(LAPTOP, phone);
+    agree(&world, &[LAPTOP, phone], &["begin", "new"]);
+}
+
+#[test]
 fn whoever_had_gone_further_than_the_base_goes_back_and_loses_nothing() {
     let (mut world, phone, cloud) = three();
     part(&mut world, &[LAPTOP, cloud]);

@@ -150,7 +150,12 @@ impl World {
 
     /// Steps one node with one input, as a driver does.
     pub fn step(&mut self, at: usize, input: Input) {
-        let mut todo = vec![input, Input::Flush];
+        self.step_all(at, vec![input]);
+    }
+
+    /// Steps one node with several inputs that its driver found in its queue.
+    fn step_all(&mut self, at: usize, mut todo: Vec<Input>) {
+        todo.push(Input::Flush);
         while !todo.is_empty() {
             let input = todo.remove(0);
             let tick = self.tick();
@@ -295,10 +300,12 @@ impl World {
         self.stalled.insert((from, to), VecDeque::new());
     }
 
-    /// Carries what was held back.
+    /// Carries what was held back, which all arrives at once.
     pub fn go_on(&mut self, from: usize, to: usize) {
-        let held = self.stalled.remove(&(from, to)).unwrap();
-        self.wires.extend(held.into_iter().map(|message| (from, to, message)));
+        let device = self.nodes[from].replica.device();
+        let held = self.stalled.remove(&(from, to)).unwrap().into_iter();
+        let said = held.flatten().map(|message| Input::PeerSaid(device, message));
+        self.step_all(to, said.collect());
         self.settle();
     }
 
