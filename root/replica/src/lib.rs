@@ -48,7 +48,7 @@ pub use open::Replay;
 pub use order::past_control;
 pub use pins::{Manifest, ManifestError, ManifestKind, PIN_BLOCKS_MAX, PinPurpose, PinSet};
 pub use reform::{ReformPlan, outlasts_rewind};
-pub use rows::{RowError, space};
+pub use rows::{RowError, numbered_rows, space};
 pub use state::Replica;
 pub use status::{LogStatus, PeerStatus, Status};
 

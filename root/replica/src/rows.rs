@@ -44,6 +44,18 @@ pub mod space {
     pub const LISTED: u8 = 0x0f;
 }
 
+/// How long the keys are that begin like this one, if they end in a number that counts up: rows
+/// that are written one after the other, of which a driver may keep many in one.
+#[must_use]
+pub fn numbered_rows(key: &[u8]) -> Option<usize> {
+    const NUMBER: usize = size_of::<u64>();
+    match *key.first()? {
+        space::EVENT | space::SIGNATURE => Some(1 + LogId::BYTES + NUMBER),
+        space::ENTRY | space::CERTIFICATE => Some(1 + NUMBER),
+        _ => None,
+    }
+}
+
 /// A row is not what we wrote: the index is damaged and must be rebuilt.
 #[derive(Debug, thiserror::Error)]
 #[error("row of the index is malformed; rebuild the index")]

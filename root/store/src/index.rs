@@ -1,15 +1,17 @@
-//! Indexes on disk: sled, a buffer in front of it, and many indexes in one.
+//! Indexes on disk: sled, pages of rows in it, a buffer in front of it, and many indexes in one.
 //!
 //! All of them pass one suite with `rhizome_log::MemoryIndex`. What the keys mean is left to the
 //! crates above; building an index again from the segments, to the replica.
 
 mod buffered;
 mod intent;
+mod packed;
 mod prefix;
 mod sled;
 
 pub use self::sled::{SledConfig, SledIndex};
 pub use buffered::{BufferedIndex, PENDING_BYTES_MAX};
+pub use packed::{Numbered, PackedIndex};
 pub use prefix::PrefixIndex;
 
 use rhizome_log::{Batch, Index, IndexError};

@@ -16,7 +16,10 @@ mod store;
 
 pub use disk::{Crash, Disk, FaultDisk, Faults, FileDisk, Flip, MemoryDisk, is_short_of_room};
 pub use format::{FolderError, STORE_VERSION, StoreFolder};
-pub use index::{BufferedIndex, FlushIndex, PENDING_BYTES_MAX, PrefixIndex, SledConfig, SledIndex};
+pub use index::{
+    BufferedIndex, FlushIndex, Numbered, PENDING_BYTES_MAX, PackedIndex, PrefixIndex, SledConfig,
+    SledIndex,
+};
 pub use platform::LockError;
 pub use private::{create_private_folder, write_private};
 pub use segments::{

@@ -20,7 +20,7 @@ use crate::keys::{self, Keys};
 use crate::mutation::{Batch, BatchError};
 use crate::record::Record;
 use crate::stamp::{Knows, Stamp, Writer};
-use crate::stored::{HistoryEntry, Outcome, Stored, touched};
+use crate::stored::{HistoryEntry, Outcome, Past, Stored, touched};
 use rhizome_identity::DeviceId;
 use rhizome_log::{
     Clock, Delivery, Index, IndexError, LogId, LogTag, OpenEvent, Overlay, Position, scan_prefix,
@@ -178,16 +178,8 @@ impl Documents {
         index: &dyn Index,
         path: &DocPath,
     ) -> Result<Vec<HistoryEntry>, DocumentError> {
-        let mut entries = Vec::new();
-        let mut wrong = Ok(());
-        scan_prefix(index, &self.keys.doc(keys::HISTORY, path), false, &mut |_, value| {
-            match HistoryEntry::from_bytes(value) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => wrong = Err(damaged("history")(error)),
-            }
-            if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        wrong?;
+        let mut entries = self.past(index, path)?;
+        entries.reverse();
         let mut stamps = Vec::new();
         scan_prefix(index, &self.keys.doc(keys::PENDING_OF, path), false, &mut |key, _| {
             stamps.extend(keys::stamp_of(key));
@@ -199,6 +191,22 @@ impl Documents {
             let event = event.map_err(damaged("pending event"))?;
             let summary = event.docs.iter().find(|(other, _)| other == path);
             entries.extend(summary.map(|(_, what)| HistoryEntry::new(&event, *what, None)));
+        }
+        Ok(entries)
+    }
+
+    /// The committed changes of a document, newest first, as far as they happened here: a snapshot
+    /// stands for earlier ones.
+    fn past(&self, index: &dyn Index, path: &DocPath) -> Result<Vec<HistoryEntry>, DocumentError> {
+        let mut entries = Vec::new();
+        let mut next = self.record(index, path)?.and_then(|record| record.last);
+        while let Some((log, seq)) = next {
+            let bytes = index.get(&self.keys.event(keys::HISTORY, &log, seq))?;
+            let Some(bytes) = bytes else { break };
+            let past = Past::from_bytes(&bytes).map_err(damaged("history"))?;
+            let Some((entry, before)) = past.of(path, (log, seq)) else { break };
+            entries.push(entry);
+            next = before;
         }
         Ok(entries)
     }
@@ -398,15 +406,19 @@ impl<'a, 'b> Work<'a, 'b> {
             self.note(event, Some(at), refusal.to_string(), false);
             return false;
         }
-        for (path, summary) in &event.docs {
+        self.remember(event, at, records);
+        for (path, _) in &event.docs {
             let record = records.get_mut(path).expect("the batch was applied to it");
-            record.changes += 1;
-            record.at = Some(at);
-            let entry = HistoryEntry::new(event, *summary, Some(at));
-            let key = self.keys.history(path, record.changes);
-            self.overlay.put(key, entry.to_bytes());
+            *record = std::mem::take(record).changed_by(event, at);
         }
         true
+    }
+
+    /// Adds a committed event to the history of its documents, as they were before it.
+    fn remember(&mut self, event: &Stored, at: Position, before: &Records) {
+        let past = Past::new(event, at, |path| before.get(path).and_then(|record| record.last));
+        let key = self.keys.event(keys::HISTORY, &event.log, event.seq);
+        self.overlay.put(key, past.to_bytes());
     }
 
     /// Takes a pending event out of all queues.
@@ -455,8 +467,8 @@ impl<'a, 'b> Work<'a, 'b> {
         }
         for (path, before) in views {
             let committed = &records[&path];
-            let mut after =
-                Record { changes: committed.changes, at: committed.at, ..before.clone() };
+            let Record { changes, at, last, .. } = *committed;
+            let mut after = Record { changes, at, last, ..before.clone() };
             after.pending -= 1;
             if after.pending == 0 {
                 after = committed.clone();
@@ -474,14 +486,9 @@ impl<'a, 'b> Work<'a, 'b> {
         views: Records,
         at: Position,
     ) -> Result<(), DocumentError> {
+        self.remember(event, at, &views);
         for (path, before) in views {
-            let mut after = before.clone().without_pending();
-            after.changes += 1;
-            after.at = Some(at);
-            let summary = event.docs.iter().find(|(other, _)| *other == path);
-            let (_, summary) = summary.expect("views are of the event's documents");
-            let entry = HistoryEntry::new(event, *summary, Some(at));
-            self.overlay.put(self.keys.history(&path, after.changes), entry.to_bytes());
+            let after = before.clone().without_pending().changed_by(event, at);
             self.store(&path, &before, None, &after)?;
         }
         Ok(())

@@ -14,7 +14,7 @@ pub(crate) const COMMITTED: u8 = 0x11;
 pub(crate) const PENDING: u8 = 0x12;
 /// Which pending events touch a document, in folding order.
 pub(crate) const PENDING_OF: u8 = 0x13;
-/// Committed changes of a document, counted from 1.
+/// Committed events that changed documents, each with the change before it.
 pub(crate) const HISTORY: u8 = 0x14;
 /// Events that changed nothing, and why.
 pub(crate) const OUTCOME: u8 = 0x15;
@@ -83,12 +83,15 @@ impl Keys {
         key.extend_from_slice(&log[32..]);
         key
     }
+}
 
-    pub(crate) fn history(&self, path: &DocPath, change: u64) -> Vec<u8> {
-        let mut key = self.doc(HISTORY, path);
-        key.extend_from_slice(&change.to_be_bytes());
-        key
-    }
+/// How long the keys are that begin like this one, if they end in the place of an event in its log:
+/// rows that are written one after the other, of which a driver may keep many in one.
+#[must_use]
+pub fn numbered_rows(key: &[u8]) -> Option<usize> {
+    let (PENDING | HISTORY | OUTCOME) = *key.first()? else { return None };
+    let app = key.iter().position(|byte| *byte == 0)?;
+    Some(app + 1 + LogId::BYTES + size_of::<u64>())
 }
 
 /// The stamp that ends a key of [`Keys::pending_of`].

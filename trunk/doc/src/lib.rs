@@ -28,6 +28,7 @@ pub use change::{Change, Doc};
 pub use engine::{DocumentError, Documents, WriteError};
 pub use field_index::{FieldIndex, INDEXES_MAX, Part, PartKind};
 pub use fold::Refusal;
+pub use keys::numbered_rows;
 pub use listen::{DocChange, Kind, Listener, Snapshot, Target};
 pub use mutation::{
     BATCH_BYTES_MAX, Batch, BatchError, BatchKind, FIELD_OPS_MAX, FieldOp, Merge, Mutation, Op,

@@ -5,13 +5,14 @@
 //! [`crate::fold`]'s.
 
 use crate::stamp::{Stamp, StampTree};
+use crate::stored::Stored;
 use rhizome_log::{Clock, LogId, Position};
 use rhizome_schema::binary::{self, BinaryError, Reader};
 use rhizome_schema::{FIELD_DEPTH_MAX, Fields, Value};
 use std::sync::Arc;
 
-/// The version of records we write and read.
-const VERSION: u8 = 1;
+/// The version of records we write. Those of version 1, which do not name the last change, are read.
+const VERSION: u8 = 2;
 
 /// Most conflicts a document keeps; the oldest go first. They stay in its history.
 pub const CONFLICTS_MAX: usize = 64;
@@ -55,6 +56,8 @@ pub struct Record {
     pub changes: u64,
     /// Where the last of them took effect.
     pub at: Option<Position>,
+    /// The last of them, where the history begins: its log and its place there.
+    pub last: Option<(LogId, u64)>,
     /// How many pending events are folded on top (0 in a committed record).
     pub pending: u64,
     /// The last of them.
@@ -67,6 +70,7 @@ impl Record {
     pub fn to_bytes(&self) -> Vec<u8> {
         let stamps = self.all_stamps();
         let mut logs: Vec<LogId> = stamps.iter().map(|stamp| stamp.log).collect();
+        logs.extend(self.last.map(|(log, _)| log));
         logs.sort_unstable();
         logs.dedup();
         let mut out = Vec::with_capacity(256);
@@ -79,10 +83,13 @@ impl Record {
         binary::put_number(&mut out, at.i);
         binary::put_number(&mut out, logs.len() as u64);
         logs.iter().for_each(|log| out.extend_from_slice(&log.to_bytes()));
+        let place = |log: &LogId| logs.binary_search(log).expect("all logs were collected") as u64;
+        let (last, seq) = self.last.map_or((0, 0), |(log, seq)| (1 + place(&log), seq));
+        binary::put_number(&mut out, last);
+        binary::put_number(&mut out, seq);
         binary::put_number(&mut out, stamps.len() as u64);
         for stamp in &stamps {
-            let log = logs.binary_search(&stamp.log).expect("all logs were collected");
-            for number in [log as u64, stamp.seq, stamp.clock.0] {
+            for number in [place(&stamp.log), stamp.seq, stamp.clock.0] {
                 binary::put_number(&mut out, number);
             }
         }
@@ -114,7 +121,8 @@ impl Record {
     /// Reads stored bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BinaryError> {
         let mut reader = Reader::new(bytes);
-        if reader.byte()? != VERSION {
+        let version = reader.byte()?;
+        if !(1..=VERSION).contains(&version) {
             return Err(BinaryError { what: "version of a document" });
         }
         let mut record = Self {
@@ -127,6 +135,9 @@ impl Record {
         let at = Position { g: reader.number()?, i: reader.number()? };
         record.at = (at != Position::default()).then_some(at);
         let logs = take_logs(&mut reader)?;
+        if version > 1 {
+            record.last = take_last(&mut reader, &logs)?;
+        }
         let stamps = take_stamps(&mut reader, &logs)?;
         record.pending_last = take_stamp(&mut reader, &stamps)?;
         record.stamps = take_tree(&mut reader, &stamps, 0)?;
@@ -141,6 +152,13 @@ impl Record {
         };
         reader.finish()?;
         Ok(record)
+    }
+
+    /// The same after a committed event that was applied to it.
+    pub(crate) fn changed_by(mut self, event: &Stored, at: Position) -> Self {
+        self.changes += 1;
+        (self.at, self.last) = (Some(at), Some((event.log, event.seq)));
+        self
     }
 
     /// The same without what belongs to pending events alone.
@@ -189,6 +207,15 @@ fn put_conflict(out: &mut Vec<u8>, stamps: &[Stamp], conflict: &Conflict) {
 fn take_logs(reader: &mut Reader<'_>) -> Result<Vec<LogId>, BinaryError> {
     let count = reader.count()?;
     (0..count).map(|_| Ok(LogId::from_bytes(&reader.array()?))).collect()
+}
+
+fn take_last(reader: &mut Reader<'_>, logs: &[LogId]) -> Result<Option<(LogId, u64)>, BinaryError> {
+    let (place, seq) = (reader.number()?, reader.number()?);
+    let Some(place) = place.checked_sub(1) else {
+        return if seq == 0 { Ok(None) } else { Err(BinaryError { what: "last change" }) };
+    };
+    let log = usize::try_from(place).ok().and_then(|place| logs.get(place));
+    log.map(|log| Some((*log, seq))).ok_or(BinaryError { what: "log of the last change" })
 }
 
 fn take_stamps(reader: &mut Reader<'_>, logs: &[LogId]) -> Result<Vec<Stamp>, BinaryError> {

@@ -192,16 +192,77 @@ impl HistoryEntry {
             summary,
         }
     }
+}
+
+/// A committed event, as the history of its documents keeps it. Its log and place are the key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Past {
+    pub id: EventId,
+    pub hlc: Clock,
+    pub clock: Clock,
+    pub at: Position,
+    pub docs: Vec<PastChange>,
+}
+
+/// What a committed event did to one document.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PastChange {
+    pub path: DocPath,
+    pub summary: Summary,
+    /// The change of the document before this one: its log, and its place there.
+    pub before: Option<(LogId, u64)>,
+}
+
+impl Past {
+    /// Of an event; `before` gives the change before it of each of its documents.
+    pub(crate) fn new(
+        event: &Stored,
+        at: Position,
+        before: impl Fn(&DocPath) -> Option<(LogId, u64)>,
+    ) -> Self {
+        let change = |(path, summary): &(DocPath, Summary)| PastChange {
+            path: path.clone(),
+            summary: *summary,
+            before: before(path),
+        };
+        let docs = event.docs.iter().map(change).collect();
+        Self { id: event.id, hlc: event.hlc, clock: event.clock, at, docs }
+    }
+
+    /// What it did to a document, and the change before it.
+    pub(crate) fn of(
+        &self,
+        path: &DocPath,
+        (log, seq): (LogId, u64),
+    ) -> Option<(HistoryEntry, Option<(LogId, u64)>)> {
+        let change = self.docs.iter().find(|change| change.path == *path)?;
+        let entry = HistoryEntry {
+            id: self.id,
+            log,
+            seq,
+            hlc: self.hlc,
+            clock: self.clock,
+            at: Some(self.at),
+            summary: change.summary,
+        };
+        Some((entry, change.before))
+    }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         out.push(VERSION);
-        out.push(self.summary.byte());
         out.extend_from_slice(&self.id.0.to_bytes());
-        out.extend_from_slice(&self.log.to_bytes());
-        let at = self.at.unwrap_or_default();
-        for number in [self.seq, self.hlc.0, self.clock.0, at.g, at.i] {
+        for number in [self.hlc.0, self.clock.0, self.at.g, self.at.i, self.docs.len() as u64] {
             binary::put_number(&mut out, number);
+        }
+        for change in &self.docs {
+            binary::put_bytes(&mut out, change.path.as_str().as_bytes());
+            out.push(change.summary.byte());
+            out.push(u8::from(change.before.is_some()));
+            if let Some((log, seq)) = change.before {
+                out.extend_from_slice(&log.to_bytes());
+                binary::put_number(&mut out, seq);
+            }
         }
         out
     }
@@ -209,14 +270,25 @@ impl HistoryEntry {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, BinaryError> {
         let mut reader = Reader::new(bytes);
         version(&mut reader)?;
-        let summary = Summary::from_byte(reader.byte()?)?;
         let id = take_id(&mut reader)?;
-        let log = LogId::from_bytes(&reader.array()?);
-        let (seq, hlc, clock) = (reader.number()?, reader.number()?, reader.number()?);
+        let (hlc, clock) = (Clock(reader.number()?), Clock(reader.number()?));
         let at = Position { g: reader.number()?, i: reader.number()? };
+        let count = reader.count()?;
+        let docs = (0..count).map(|_| take_change(&mut reader)).collect::<Result<_, _>>()?;
         reader.finish()?;
-        Ok(Self { id, log, seq, hlc: Clock(hlc), clock: Clock(clock), at: Some(at), summary })
+        Ok(Self { id, hlc, clock, at, docs })
     }
+}
+
+fn take_change(reader: &mut Reader<'_>) -> Result<PastChange, BinaryError> {
+    let path = DocPath::parse(reader.text()?).map_err(|_| BinaryError { what: "path" })?;
+    let summary = Summary::from_byte(reader.byte()?)?;
+    let before = match reader.byte()? {
+        0 => None,
+        1 => Some((LogId::from_bytes(&reader.array()?), reader.number()?)),
+        _ => return Err(BinaryError { what: "change before" }),
+    };
+    Ok(PastChange { path, summary, before })
 }
 
 /// An event that changed nothing.

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::handle::Handle;
 use crate::home::{HomeError, IdentityHome};
 use crate::journal::{Fence, Segments, mark_from};
-use crate::lasting::{Renewal, Shelf};
+use crate::lasting::{Renewal, SHARED_PREFIX_BYTES, Shelf};
 use rhizome_block::{Cid, peek_kind};
 use rhizome_engine::{Engine, EngineError, Fold};
 use rhizome_identity::{DeviceId, Genesis, IdentityId};
@@ -129,7 +129,7 @@ pub fn open(
     let mut renewal = None;
     let index: Arc<dyn Index> = match shared {
         Some(shared) => {
-            let prefix = identity.0.digest()[..8].to_vec();
+            let prefix = identity.0.digest()[..SHARED_PREFIX_BYTES].to_vec();
             Arc::new(PrefixIndex::new(Arc::clone(shared), prefix))
         }
         None => {

@@ -6,7 +6,9 @@
 //! room for an index, it lies in memory.
 
 use rhizome_log::{Batch, Index, IndexError, MemoryIndex, Visit};
-use rhizome_store::{BufferedIndex, SledConfig, SledIndex, is_short_of_room};
+use rhizome_store::{
+    BufferedIndex, Numbered, PackedIndex, SledConfig, SledIndex, is_short_of_room,
+};
 use std::io;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
@@ -18,10 +20,19 @@ use tokio::task::block_in_place;
 /// How long a reader waits for another index: to read a large identity's segments takes seconds.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Bytes of an identity's prefix in an index that many share.
+pub const SHARED_PREFIX_BYTES: usize = 8;
+
+/// Which rows of an identity end in a number that counts up.
+fn numbered(key: &[u8]) -> Option<usize> {
+    rhizome_replica::numbered_rows(key).or_else(|| rhizome_doc::numbered_rows(key))
+}
+
 /// Where an index lies and how it is opened.
 #[derive(Debug)]
 pub struct Shelf {
     folder: PathBuf,
+    numbered: Numbered,
 }
 
 /// An index that was opened.
@@ -33,10 +44,18 @@ pub struct Opened {
 }
 
 impl Shelf {
-    /// The index in `folder`.
+    /// The index of one identity in `folder`.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), numbered }
+    }
+
+    /// The index in `folder` that many identities share, each behind its prefix.
+    #[must_use]
+    pub fn shared(folder: &Path) -> Self {
+        let numbered: Numbered =
+            |key| Some(SHARED_PREFIX_BYTES + numbered(key.get(SHARED_PREFIX_BYTES..)?)?);
+        Self { folder: folder.to_owned(), numbered }
     }
 
     /// Opens it. `failures` is how often it has failed since the process began: one that fails
@@ -65,7 +84,8 @@ impl Shelf {
 
     fn on_disk(&self) -> Result<Opened, IndexError> {
         let sled = SledIndex::open(&self.folder, &SledConfig::default())?;
-        let index = Arc::new(BufferedIndex::new(Arc::new(sled))?);
+        let packed = PackedIndex::new(sled, self.numbered);
+        let index = Arc::new(BufferedIndex::new(Arc::new(packed))?);
         Ok(Opened { index, in_memory: false })
     }
 

@@ -246,7 +246,7 @@ impl Pod {
             return Ok(Arc::clone(index));
         }
         let path = self.inner.home.hosting_index();
-        let index = Shelf::new(&path).on_disk_or_in_memory();
+        let index = Shelf::shared(&path).on_disk_or_in_memory();
         let index = index.map_err(OpenIdentityError::from)?.index;
         Ok(Arc::clone(self.inner.shared.get_or_init(|| index)))
     }

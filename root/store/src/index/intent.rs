@@ -12,8 +12,8 @@ use rhizome_block::{decode_own, encode};
 use rhizome_log::{Batch, IndexError};
 use serde_bytes::{ByteBuf, Bytes};
 
-/// Name of the tree that holds the chunks.
-const TREE: &[u8] = b"intent";
+/// Name of the tree that holds the chunks; it is of the version of the rows.
+pub(super) const INTENTS: &[u8] = b"intent-2";
 
 /// Bytes of a chunk. sled keeps some sixteen in a page, and gives pages beyond 128 KiB files of
 /// their own; many small chunks would stop readers for as long as the keys do.
@@ -32,7 +32,7 @@ type Change = (ByteBuf, Option<ByteBuf>);
 impl Intents {
     /// The intents of `database`. One that was not finished is applied to `keys` now.
     pub(super) fn open(database: &sled::Db, keys: &sled::Tree) -> Result<Self, IndexError> {
-        let tree = database.open_tree(TREE).map_err(|error| index_error(&error))?;
+        let tree = database.open_tree(INTENTS).map_err(|error| index_error(&error))?;
         let intents = Self { tree };
         if !intents.tree.is_empty() {
             intents.finish(keys)?;
@@ -89,9 +89,11 @@ impl Intents {
 fn apply(keys: &sled::Tree, batch: Batch) -> sled::Result<()> {
     for (key, value) in batch.changes {
         match value {
-            Some(value) => keys.insert(key, value)?,
-            None => keys.remove(key)?,
-        };
+            Some(value) => drop(keys.insert(key, value)?),
+            // What came and went while it waited was never here, and looking is cheaper.
+            None if keys.contains_key(&key)? => drop(keys.remove(key)?),
+            None => {}
+        }
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The index in sled, as one tree.
+//! The index in sled, as one tree of rows.
 //!
 //! sled orders its writes but does not make them durable (its flush is no fsync), which suits an
 //! index that may lose its tail. Being able to build it again is left to the segments.
 
-use super::intent::{INTENT_KEYS_MIN, Intents};
+use super::intent::{INTENT_KEYS_MIN, INTENTS, Intents};
 use super::{FlushIndex, is_empty_range};
 use rhizome_log::{Batch, Index, IndexError, Visit};
 use serde::{Deserialize, Serialize};
@@ -37,9 +37,14 @@ impl Default for SledConfig {
     }
 }
 
+/// The tree of the rows. Its name is their version: rows of another one are not seen, so the index
+/// is built again.
+const TREE: &[u8] = b"rows-2";
+
 /// An [`Index`] in a folder, by sled.
 pub struct SledIndex {
     database: sled::Db,
+    rows: sled::Tree,
     intents: Intents,
 }
 
@@ -59,8 +64,7 @@ impl SledIndex {
             let opened = catch_unwind(AssertUnwindSafe(|| sled.open()));
             match opened {
                 Ok(Ok(database)) => {
-                    let intents = Intents::open(&database, &database)?;
-                    return Ok(Self { database, intents });
+                    return Self::over(database);
                 }
                 Ok(Err(error)) if is_locked(&error) && since.elapsed() < LOCKED_WAIT => {
                     std::thread::sleep(LOCKED_PAUSE);
@@ -72,6 +76,27 @@ impl SledIndex {
             }
         }
     }
+
+    fn over(database: sled::Db) -> Result<Self, IndexError> {
+        forget_others(&database).map_err(|error| index_error(&error))?;
+        let rows = database.open_tree(TREE).map_err(|error| index_error(&error))?;
+        let intents = Intents::open(&database, &rows)?;
+        Ok(Self { database, rows, intents })
+    }
+}
+
+/// Removes the rows of other versions.
+fn forget_others(database: &sled::Db) -> sled::Result<()> {
+    // The first version lay in the default tree, which cannot be dropped.
+    if !database.is_empty() {
+        database.clear()?;
+    }
+    for name in database.tree_names() {
+        if name != TREE && name != INTENTS && *name != *database.name() {
+            database.drop_tree(name)?;
+        }
+    }
+    Ok(())
 }
 
 /// sled says so in words alone. Another process is no reason: it would hold the lock of the folder.
@@ -85,7 +110,7 @@ pub(super) fn index_error(error: &sled::Error) -> IndexError {
 
 impl Index for SledIndex {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        let value = self.database.get(key).map_err(|error| index_error(&error))?;
+        let value = self.rows.get(key).map_err(|error| index_error(&error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -99,7 +124,7 @@ impl Index for SledIndex {
         if is_empty_range(from, to) {
             return Ok(());
         }
-        let mut range = self.database.range::<&[u8], _>((from, to));
+        let mut range = self.rows.range::<&[u8], _>((from, to));
         loop {
             let next = if reverse { range.next_back() } else { range.next() };
             let Some(next) = next else { return Ok(()) };
@@ -118,7 +143,7 @@ impl Index for SledIndex {
                 None => changes.remove(key),
             }
         }
-        self.database.apply_batch(changes).map_err(|error| index_error(&error))
+        self.rows.apply_batch(changes).map_err(|error| index_error(&error))
     }
 }
 
@@ -131,6 +156,6 @@ impl FlushIndex for SledIndex {
         if batch.changes.len() < INTENT_KEYS_MIN {
             return self.write(batch);
         }
-        self.intents.carry_out(&self.database, batch)
+        self.intents.carry_out(&self.rows, batch)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::suite::{put, scan, suite};
 use super::*;
+use crate::segments::tests::Random;
 use rhizome_log::{Batch, MemoryIndex, Visit};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -53,6 +54,82 @@ fn a_buffer_before_sled_passes_the_suite() {
         let index = BufferedIndex::new(Arc::new(sled_in(&folder))).unwrap();
         Box::new(Kept { index, _folder: folder })
     });
+}
+
+/// Keys that begin with 1 go on with one byte and a number.
+fn numbered(key: &[u8]) -> Option<usize> {
+    (key.first() == Some(&1)).then_some(4)
+}
+
+#[test]
+fn pages_agree_with_an_index_without_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = PackedIndex::new(sled_in(&folder), numbered);
+    let model = MemoryIndex::default();
+    let mut random = Random(61);
+    let key = |random: &mut Random| match random.below(4) {
+        0 => random.bytes(2),
+        _ => vec![1, random.below(3) as u8, random.below(2) as u8, random.below(40) as u8],
+    };
+    for round in 0..2_000 {
+        let mut batch = Batch::default();
+        for _ in 0..random.below(8) {
+            let key = key(&mut random);
+            if random.below(3) == 0 {
+                batch.remove(key);
+            } else {
+                batch.put(key, round.to_string());
+            }
+        }
+        model.write(batch.clone()).unwrap();
+        if random.below(2) == 0 { index.write(batch) } else { index.write_hidden(batch) }.unwrap();
+        let (one, mut from, mut to) = (key(&mut random), key(&mut random), key(&mut random));
+        assert_eq!(index.get(&one).unwrap(), model.get(&one).unwrap());
+        from.truncate(1 + random.below(4));
+        let more = random.below(2);
+        to.extend(random.bytes(more));
+        for reverse in [false, true] {
+            let limit = 1 + random.below(60);
+            for from in [Bound::Included(&from[..]), Bound::Excluded(&from[..]), Bound::Unbounded] {
+                for to in [Bound::Included(&to[..]), Bound::Excluded(&to[..]), Bound::Unbounded] {
+                    let range = (from, to);
+                    let expected = scan(&model, range, reverse, limit);
+                    assert_eq!(scan(&index, range, reverse, limit), expected, "{range:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sixteen_rows_are_one_key_below() {
+    let below = MemoryIndex::default();
+    let index = PackedIndex::new(Flushed(&below), numbered);
+    let mut batch = Batch::default();
+    (0..64_u8).for_each(|n| batch.put([1, 7, 0, n], [n]));
+    batch.put([2], [2]);
+    index.write(batch).unwrap();
+    assert_eq!(scan(&below, ALL, false, 99).len(), 5);
+    let mut batch = Batch::default();
+    (16..32_u8).for_each(|n| batch.remove([1, 7, 0, n]));
+    index.write(batch).unwrap();
+    assert_eq!(scan(&below, ALL, false, 99).len(), 4);
+}
+
+#[test]
+fn rows_of_another_version_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let database = ::sled::open(&path).unwrap();
+    database.insert(b"old", b"row").unwrap();
+    database.open_tree(b"rows-1").unwrap().insert(b"old", b"row").unwrap();
+    drop(database);
+    drop(sled_in(&folder));
+    let database = ::sled::open(&path).unwrap();
+    assert!(database.is_empty());
+    assert!(!database.tree_names().iter().any(|name| *name == *b"rows-1"));
+    drop(database);
+    assert!(scan(&sled_in(&folder), ALL, false, 9).is_empty());
 }
 
 #[test]
@@ -135,6 +212,33 @@ impl Index for Slow {
         }
         self.batches.lock().unwrap().push(batch.clone());
         self.map.write(batch)
+    }
+}
+
+/// An index of which nothing needs to be written down.
+struct Flushed<'a>(&'a MemoryIndex);
+
+impl Index for Flushed<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        self.0.get(key)
+    }
+    fn scan(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        reverse: bool,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), IndexError> {
+        self.0.scan(from, to, reverse, visit)
+    }
+    fn write(&self, batch: Batch) -> Result<(), IndexError> {
+        self.0.write(batch)
+    }
+}
+
+impl FlushIndex for Flushed<'_> {
+    fn flush(&self) -> Result<(), IndexError> {
+        Ok(())
     }
 }
 

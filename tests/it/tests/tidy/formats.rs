@@ -47,12 +47,12 @@ const FORMATS: &[(&str, &str, &str)] = &[
 /// Formats that are no block of ours, hence without a kind.
 const OTHERS: &[(&str, &str)] = &[
     ("car.md", "root/block/fixtures/car-v1.car"),
-    ("document.md", "trunk/doc/fixtures/document-v1.bin"),
+    ("document.md", "trunk/doc/fixtures/document-v2.bin"),
     ("envelope.md", "root/seal/fixtures/envelope-v1.bin"),
     ("event.md", "root/log/fixtures/event-body-v1.bin"),
     ("frame.md", "root/net/fixtures/frames-v1.bin"),
     ("import.md", "trunk/import/fixtures/v1.json"),
-    ("index.md", "trunk/doc/fixtures/index-v1.bin"),
+    ("index.md", "trunk/doc/fixtures/index-v2.bin"),
     ("key-wrap.md", "root/seal/fixtures/key-wrap-v1.bin"),
     ("local-api.md", "trunk/api/fixtures/v1.json"),
     ("order.md", "root/cluster/fixtures/chain-v1.bin"),

@@ -288,6 +288,26 @@ fn history_lists_committed_and_pending_changes() {
 }
 
 #[test]
+fn history_begins_where_a_snapshot_ended() {
+    let mut replica = Replica::default();
+    replica.commit(&event(1, 1, 5, &[], body(&[set("n/a", "{\"t\":1}"), set("n/b", "{}")])));
+    let record = documents().record(&replica.index, &path("n/a")).unwrap().unwrap();
+    let mut restored = Replica::default();
+    let view = documents().keys.view(&path("n/a"));
+    let mut rows = rhizome_log::Batch::default();
+    rows.put(view, record.to_bytes());
+    restored.index.write(rows).unwrap();
+    let change = event(2, 1, 7, &[(1, 1)], body(&[merge("n/a", "{\"u\":1}")]));
+    let count =
+        |replica: &Replica, at| documents().history(&replica.index, &path(at)).unwrap().len();
+    for replica in [&mut replica, &mut restored] {
+        replica.commit(&change);
+    }
+    assert_eq!((count(&replica, "n/a"), count(&replica, "n/b")), (2, 1));
+    assert_eq!(count(&restored, "n/a"), 1);
+}
+
+#[test]
 fn news_of_other_apps_is_passed_over() {
     let replica = Replica::default();
     let mut other = event(1, 1, 5, &[], body(&[set("n/a", "{}")]));
@@ -315,7 +335,7 @@ fn a_write_is_checked_against_what_is_seen_here() {
 }
 
 #[test]
-fn version_1_of_every_space_is_as_its_fixture_says() {
+fn version_2_of_every_space_is_as_its_fixture_says() {
     let mut replica = Replica::default();
     replica.commit(&event(1, 1, 5, &[], body(&[set("n/a", "{\"t\":1}")])));
     replica.commit(&event(1, 2, 6, &[], b"bad".to_vec()));
@@ -335,7 +355,7 @@ fn version_1_of_every_space_is_as_its_fixture_says() {
     }
     let spaces: BTreeSet<u8> = replica.dump().iter().map(|(key, _)| key[0]).collect();
     assert_eq!(spaces.into_iter().collect::<Vec<_>>(), (0x10..=0x17).collect::<Vec<u8>>());
-    let at = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/index-v1.bin");
+    let at = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/index-v2.bin");
     assert_eq!(stored(at, || bytes.clone()), bytes);
 }
 

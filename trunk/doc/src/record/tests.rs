@@ -18,11 +18,20 @@ fn everything() -> Vec<u8> {
 }
 
 #[test]
-fn version_1_is_read_from_its_fixture() {
-    let at = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/document-v1.bin");
+fn version_2_is_read_from_its_fixture() {
+    let at = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/document-v2.bin");
     let stored = stored(at, everything);
     assert_eq!(everything(), stored);
     assert_eq!(Record::from_bytes(&stored).unwrap().to_bytes(), stored);
+}
+
+#[test]
+fn version_1_is_read_and_knows_no_last_change() {
+    let at = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/document-v1.bin");
+    let old = Record::from_bytes(&stored(at, Vec::new)).unwrap();
+    let new = Record::from_bytes(&everything()).unwrap();
+    assert!(new.last.is_some());
+    assert_eq!(old, Record { last: None, ..new });
 }
 
 #[test]
@@ -31,7 +40,7 @@ fn a_document_written_once_has_one_stamp() {
     replica.commit(&event(1, 1, 10, &[], body(&[set("n/a", "{\"t\":0,\"m\":{\"x\":0}}")])));
     let record = documents().record(&replica.index, &path("n/a")).unwrap().unwrap();
     assert!(record.stamps.below.is_empty() && record.conflicts.is_empty());
-    assert_eq!(record.to_bytes().len(), 84);
+    assert_eq!(record.to_bytes().len(), 86);
 }
 
 proptest! {
