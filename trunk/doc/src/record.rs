@@ -11,7 +11,8 @@ use rhizome_schema::binary::{self, BinaryError, Reader};
 use rhizome_schema::{FIELD_DEPTH_MAX, Fields, Value};
 use std::sync::Arc;
 
-/// The version of records we write. Those of version 1, which do not name the last change, are read.
+/// The version of records we write. Those of version 1, which do not name the last change, are read
+/// too.
 const VERSION: u8 = 2;
 
 /// Most conflicts a document keeps; the oldest go first. They stay in its history.

@@ -2,7 +2,8 @@
 //!
 //! sled takes a key in some 10 µs, however small. Rows that are written in the order of their
 //! numbers (events, entries of the order) come in stretches, so a page of them costs as much as one
-//! row would. All other keys reach the index below as they are. Format: `docs/format/index-root.md`.
+//! row would. All other keys reach the index below as they are. Pages are drawn in
+//! `docs/format/index-root.md`.
 
 use super::{FlushIndex, is_empty_range};
 use rhizome_block::{decode_own, encode};
