@@ -52,7 +52,7 @@ impl Replica {
         self.tell_peers(access, &news.moved, before, news.control, effects)?;
         self.tell_kept(access, &news.kept, effects)?;
         self.settle_doubt(access);
-        self.settle_reform();
+        self.settle_reform(access)?;
         self.recent.clear();
         Ok(())
     }

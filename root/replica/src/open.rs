@@ -38,6 +38,10 @@ struct OrderTail {
     entries: Vec<(OrderedEntry, Place)>,
     /// Covers all of `entries` up to the one it names.
     certificate: Option<(Certificate, Place)>,
+    /// Where the places lead that do not count any more.
+    void: Option<Chain>,
+    /// The order was taken anew from its start: what was held before led elsewhere.
+    restarted: bool,
 }
 
 impl OrderTail {
@@ -96,6 +100,7 @@ impl Replica {
             vouched_at: None,
             cut: BTreeMap::new(),
             doubt: Doubt::open(access)?,
+            disputed: BTreeSet::new(),
             clock: Clock::default(),
             wanted: BTreeSet::new(),
             fetching: BTreeMap::new(),
@@ -204,6 +209,14 @@ impl Replica {
         news: &mut News,
     ) -> Result<(), ReplicaError> {
         if entry.i <= self.order.end.i {
+            replay.order.restarted |= entry.i == 1;
+            return Ok(());
+        }
+        if let Some(mut void) = replay.order.void
+            && let Ok(entry) = void.extend(entry.clone())
+            && self.reforms.is_void(&entry.seen)
+        {
+            replay.order.void = Some(void);
             return Ok(());
         }
         replay.order.cut(entry.i);
@@ -213,11 +226,13 @@ impl Replica {
         let end = replay.order.entries.last().map_or(self.order.end, |(one, _)| one.seen);
         self.order.chain = Chain::from(end);
         let mut chain = self.order.chain;
-        if let Ok(entry) = chain.extend(entry)
-            && !self.reforms.is_void(&entry.seen)
-        {
-            self.order.chain = chain;
-            replay.order.entries.push((entry, place));
+        if let Ok(entry) = chain.extend(entry) {
+            if self.reforms.is_void(&entry.seen) {
+                replay.order.void = Some(chain);
+            } else {
+                self.order.chain = chain;
+                replay.order.entries.push((entry, place));
+            }
         }
         Ok(())
     }
@@ -331,7 +346,10 @@ impl Replica {
             self.contest(access)?;
             // What a branch that wins consists of lies in the segments already.
             (self.blocks, self.staged) = (Vec::new(), Vec::new());
-            self.settle_reform();
+            if replay.order.restarted {
+                self.strays();
+            }
+            self.settle_reform(access)?;
         }
         self.write_rows(access);
         Ok(effects)

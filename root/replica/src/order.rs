@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 /// below a frame, and a follower stores in bounded steps.
 pub(crate) const ENTRIES_MAX: usize = 1024;
 
+/// Most other orders that the person is told of: one is enough to act upon.
+const DISPUTED_MAX: usize = 64;
+
 impl Replica {
     /// Places what is staged or held and not placed yet, if this replica orders.
     pub(crate) fn place_staged(&mut self, effects: &mut Vec<Effect>) {
@@ -175,9 +178,11 @@ impl Replica {
             return Ok(());
         }
         if chain.end() != certificate.seen {
-            let (ours, theirs) = (end, certificate.seen);
-            effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by: from }));
-            self.close_unless_me(from, effects);
+            // Whoever shows it may have been lied to as this device was: the link stays, and it is
+            // asked again once the control log says more.
+            self.refused.insert(from);
+            self.strays();
+            self.equivocated(end, certificate.seen, from, effects);
             return Ok(());
         }
         if !self.begins_rightly(&placed) {
@@ -245,9 +250,22 @@ impl Replica {
         if let Some(ours) = other
             && self.accepts(from, certificate, effects)
         {
-            effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by: from }));
+            self.equivocated(ours, theirs, from, effects);
         }
         Ok(())
+    }
+
+    /// Raises the alarm over two orders, once for each.
+    pub(crate) fn equivocated(
+        &mut self,
+        ours: Seen,
+        theirs: Seen,
+        shown_by: DeviceId,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.disputed.len() < DISPUTED_MAX && self.disputed.insert(theirs.c) {
+            effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by }));
+        }
     }
 
     /// Whether a certificate holds. Whoever shows one that does not, without a good reason, is cut

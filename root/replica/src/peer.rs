@@ -261,7 +261,7 @@ impl Replica {
 
     /// Two ends of the order at one index must carry one hash.
     fn compare_end(
-        &self,
+        &mut self,
         access: &Access<'_, '_>,
         device: DeviceId,
         theirs: Seen,
@@ -273,8 +273,7 @@ impl Replica {
         let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
         let other = |ours: &Seen| *ours != theirs && !self.may_differ(ours, &theirs);
         if let Some(ours) = row.map(|row| row.seen).filter(other) {
-            let alarm = crate::input::Alarm::Equivocation { ours, theirs, shown_by: device };
-            effects.push(Effect::Alarm(alarm));
+            self.equivocated(ours, theirs, device, effects);
         }
         Ok(())
     }

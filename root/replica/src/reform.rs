@@ -82,11 +82,14 @@ pub(crate) struct Reforms {
     rival: Option<Rival>,
     /// What was redone here before.
     cut: Cut,
-    void: BTreeSet<[u8; 32]>,
+    /// How often each place was: stored once more after that, it counts again.
+    void: BTreeMap<[u8; 32], usize>,
     /// What was placed behind the base and is held here, in its old order.
     repeat: Vec<(LogId, Head)>,
     /// The driver must fold everything anew.
     rewinds: bool,
+    /// What was ordered here does not lead to where the reform goes on from.
+    strayed: bool,
 }
 
 impl Reforms {
@@ -94,13 +97,16 @@ impl Reforms {
     pub(crate) fn open(access: &Access<'_, '_>) -> Result<Self, ReplicaError> {
         let cut: Option<Cut> = rows::get(access.index, &rows::cut_key())?;
         let cut = cut.unwrap_or_default();
-        let void = cut.void.iter().map(|(seen, _)| seen.c).collect();
+        let mut void = BTreeMap::new();
+        cut.void.iter().for_each(|(seen, _)| *void.entry(seen.c).or_default() += 1);
         Ok(Self { cut, void, ..Self::default() })
     }
 
-    /// Whether a place does not count any more.
-    pub(crate) fn is_void(&self, seen: &Seen) -> bool {
-        self.void.contains(&seen.c)
+    /// Whether a place that a fold comes upon does not count any more. It counts if it was stored
+    /// more often than it was undone: who went back too far is told of it again.
+    pub(crate) fn is_void(&mut self, seen: &Seen) -> bool {
+        let left = self.void.get_mut(&seen.c).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
     }
 
     /// The last place of a generation that was void here and may have been signed.
@@ -127,11 +133,7 @@ impl Replica {
     /// Notes what is void, before the index is emptied.
     pub fn rewind(&self, access: &mut Access<'_, '_>) -> Result<(), ReplicaError> {
         let mut cut = self.reforms.cut.clone();
-        for (seen, body) in self.void_places(access)? {
-            if !self.reforms.is_void(&seen) {
-                cut.void.push((seen, body));
-            }
-        }
+        cut.void.extend(self.void_places(access)?);
         tracing::warn!(places = cut.void.len(), "the order is redone from a reform's base");
         rows::put(access, rows::cut_key(), &cut);
         Ok(())
@@ -146,8 +148,10 @@ impl Replica {
             }
             None => (self.reforms.bases.clone(), None),
         };
+        let astray = self.strayed_from(access, &bases)?;
         let is_void = |seen: &Seen| {
             bases.iter().any(|(g, base)| seen.g < *g && seen.i > base.i)
+                || astray.is_some_and(|g| seen.g < g)
                 || opened.is_some_and(|opened| seen.g >= opened)
         };
         let found: Vec<(Vec<u8>, EntryRow)> = rows::scan(access.index, &[space::ENTRY])?;
@@ -155,6 +159,36 @@ impl Replica {
         let void: Vec<(Seen, EntryBody)> = rows.map(|row| (row.seen, row.body)).collect();
         let shared = void.iter().take_while(|(seen, body)| self.is_shared(seen, body)).count();
         Ok(void[shared..].to_vec())
+    }
+
+    /// The generation of a reform that goes on from a place where this replica has another, or none
+    /// and was told that what it holds does not lead there. Whoever ordered told two stories, and
+    /// nobody says from where on: everything before it is taken anew.
+    fn strayed_from(
+        &self,
+        access: &Access<'_, '_>,
+        bases: &BTreeMap<u64, Seen>,
+    ) -> Result<Option<u64>, ReplicaError> {
+        let end = self.order.end;
+        for (g, base) in bases.iter().filter(|(g, base)| end.g < **g && base.i > 0) {
+            let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(base.i))?;
+            let short = self.reforms.strayed && base.i > end.i;
+            if short || row.is_some_and(|row| row.seen != *base && row.seen.g < *g) {
+                return Ok(Some(*g));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Entries that are confirmed do not follow what is held here. Where that has not come to the
+    /// place from which a reform goes on, it is taken anew.
+    pub(crate) fn strays(&mut self) -> bool {
+        let end = self.order.end;
+        let ahead = |(g, base): (&u64, &Seen)| end.g < *g && base.i > end.i && end.i > 0;
+        let strays = self.reforms.bases.iter().any(ahead);
+        self.reforms.strayed |= strays;
+        self.reforms.rewinds |= strays;
+        strays
     }
 
     /// Whether two reforms that begin one generation at one place both begin with this entry: the
@@ -434,10 +468,14 @@ impl Replica {
     }
 
     /// Draws the consequence of what is durable now: whether this replica must rewind.
-    pub(crate) fn settle_reform(&mut self) {
-        if self.reforms.rival.is_some() || self.is_fenced(&self.order.end) {
+    pub(crate) fn settle_reform(&mut self, access: &Access<'_, '_>) -> Result<(), ReplicaError> {
+        if self.reforms.rival.is_some()
+            || self.is_fenced(&self.order.end)
+            || self.strayed_from(access, &self.reforms.bases)?.is_some()
+        {
             self.reforms.rewinds = true;
         }
+        Ok(())
     }
 
     /// Whether nothing may be ordered before the driver has rewound.
