@@ -109,6 +109,28 @@ impl Device {
         device
     }
 
+    /// Another machine with the same keys, and a copy of all that this one's disk holds.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let memory = self.memory.fork();
+        let disk = Arc::new(FaultDisk::new(Arc::new(memory.clone())));
+        let mut twin = Self {
+            kind: self.kind,
+            keys: self.keys.clone(),
+            skew_ms: self.skew_ms,
+            engine: None,
+            disk,
+            peers: BTreeMap::new(),
+            genesis: self.genesis.clone(),
+            memory,
+            index: index_of(&rows(&self.index)),
+            flushed: Rows::new(),
+            store: None,
+        };
+        twin.switch_on();
+        twin
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> DeviceId {

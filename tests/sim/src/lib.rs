@@ -10,6 +10,7 @@ pub mod book;
 pub mod device;
 pub mod dice;
 pub mod group;
+pub mod hostile;
 pub mod invariants;
 pub mod lost;
 pub mod network;

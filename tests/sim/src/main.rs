@@ -3,6 +3,7 @@
 
 use clap::Parser;
 use rhizome_sim::Deciders;
+use rhizome_sim::hostile::Table;
 use rhizome_sim::report::Counts;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -20,6 +21,21 @@ struct Arguments {
     /// Let a majority of the voters vanish for good, and the others reform.
     #[arg(long, conflicts_with = "contested")]
     lost: bool,
+    /// Put a hostile device into each world, once for each script, and print the table.
+    #[arg(long, conflicts_with_all = ["contested", "lost"])]
+    hostile: bool,
+    /// Of the hostile scripts, play those whose name contains this.
+    #[arg(long, default_value = "", requires = "hostile")]
+    script: String,
+}
+
+/// Prints the table of hostile scripts, and what did not hold.
+fn play_hostile(seeds: (u64, u64), script: &str) -> ExitCode {
+    let table = Table::play(seeds, script);
+    print!("{table}");
+    let failures = table.failures();
+    failures.iter().for_each(|failure| eprintln!("{failure}"));
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {
@@ -31,7 +47,10 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds: (from, to), contested, lost } = Arguments::parse();
+    let Arguments { seeds: (from, to), contested, lost, hostile, script } = Arguments::parse();
+    if hostile {
+        return play_hostile((from, to), &script);
+    }
     let (deciders, flag) = match (contested, lost) {
         (true, _) => (Deciders::All, " --contested"),
         (false, true) => (Deciders::Survivors, " --lost"),

@@ -113,7 +113,7 @@ fn found(world: &mut World, deciders: Deciders) {
 }
 
 /// Lets arrive what arrives until `until`.
-fn pass(world: &mut World, until: u64) {
+pub(crate) fn pass(world: &mut World, until: u64) {
     while world.network.next_ms().is_some_and(|at| at <= until) {
         let Some(flight) = world.network.take_next() else { break };
         world.arrive(flight);
@@ -371,7 +371,7 @@ fn mend(world: &mut World) {
 }
 
 /// Whether every live device says that all it holds is ordered, and all hold the same.
-fn is_settled(world: &World) -> bool {
+pub(crate) fn is_settled(world: &World) -> bool {
     let live = world.live();
     let mut replicas = live.iter().filter_map(|at| world.devices[*at].replica());
     let Some(first) = replicas.next() else { return true };

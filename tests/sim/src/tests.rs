@@ -81,3 +81,22 @@ fn seeds_that_found_something_find_nothing_any_more() {
         let _ = run(seed, deciders);
     }
 }
+
+/// Worlds in which each hostile script is played.
+const DAILY_HOSTILE: u64 = 3;
+
+#[test]
+fn every_lie_is_refused_or_found_out() {
+    let table = crate::hostile::Table::play((0, DAILY_HOSTILE), "");
+    println!("{table}");
+    assert_eq!(table.failures(), Vec::<String>::new());
+}
+
+#[test]
+fn the_page_about_hostile_scripts_lists_each_of_them() {
+    let page = include_str!("../../../docs/hostile.md");
+    for entry in crate::hostile::scripts() {
+        let line = format!("| {} | {} |", entry.name, entry.line);
+        assert!(page.contains(&line), "docs/hostile.md does not say: {line}");
+    }
+}

@@ -7,6 +7,7 @@ use crate::book::Book;
 use crate::device::{Device, IndexLoss};
 use crate::dice::Dice;
 use crate::group::{Groups, Surroundings};
+use crate::hostile::Stage;
 use crate::network::{Arrival, Flight, Network};
 use crate::report::Counts;
 use rhizome_block::Cid;
@@ -54,6 +55,8 @@ pub struct World {
     pub counts: Counts,
     /// Where each place of the order was seen to end, by the reform that it follows.
     pub places: BTreeMap<(Option<Cid>, u64), Seen>,
+    /// The hostile device and what it was caught at, in a world that has one.
+    pub hostile: Option<Box<Stage>>,
     /// A hash over everything that happened, to compare two runs with.
     trace: blake3::Hasher,
     /// Whether to tell what happens on standard error.
@@ -93,6 +96,7 @@ impl World {
             book: Book::default(),
             counts: Counts::default(),
             places: BTreeMap::new(),
+            hostile: None,
             trace: blake3::Hasher::new(),
             tell: std::env::var_os("RHIZOME_SIM_TELL").is_some(),
             genesis,
@@ -235,7 +239,7 @@ impl World {
         let from = self.devices[at].id();
         for effect in done.effects {
             match effect {
-                Effect::Send(to, message) => self.say(from, to, &message),
+                Effect::Send(to, message) => self.say(at, to, message),
                 Effect::Close(to, why) => {
                     let other = self.at(to);
                     self.note("close", format!("{at} to {other:?}: {why:?}").as_bytes());
@@ -257,9 +261,16 @@ impl World {
         }
     }
 
-    fn say(&mut self, from: DeviceId, to: DeviceId, message: &Message) {
-        let peers = self.at(from).map(|at| &self.devices[at].peers);
-        let Some(connection) = peers.and_then(|peers| peers.get(&to)).copied() else { return };
+    fn say(&mut self, at: usize, to: DeviceId, message: Message) {
+        for message in self.twisted(at, to, message) {
+            self.utter(at, to, &message);
+        }
+    }
+
+    /// Says this, whatever a script thinks of it.
+    pub fn utter(&mut self, at: usize, to: DeviceId, message: &Message) {
+        let Some(connection) = self.devices[at].peers.get(&to).copied() else { return };
+        let from = self.devices[at].id();
         self.counts.messages += 1;
         self.network.say(self.now_ms, &mut self.dice, (from, to), connection, message);
     }
@@ -276,13 +287,23 @@ impl World {
     }
 
     fn alarm(&mut self, at: usize, alarm: &Alarm) {
+        let is_actor = self.is_actor(at);
+        if let Some(stage) = &mut self.hostile {
+            if is_actor {
+                return;
+            }
+            stage.alarms.push((at, alarm.clone()));
+            return self.note("alarm", format!("{at}: {alarm:?}").as_bytes());
+        }
         panic!("device {at} raised an alarm and everybody is honest: {alarm:?}");
     }
 
     /// Something arrives.
     pub fn arrive(&mut self, flight: Flight) {
         self.now_ms = self.now_ms.max(flight.at_ms);
-        let Some(at) = self.at(flight.to).filter(|at| self.devices[*at].is_on()) else { return };
+        let (Arrival::Up(peer) | Arrival::Down(peer) | Arrival::Said(peer, _)) = flight.arrival;
+        let face = self.face(flight.to, peer);
+        let Some(at) = face.filter(|at| self.devices[*at].is_on()) else { return };
         let is_current =
             |device: &Device, from: &DeviceId| device.peers.get(from) == Some(&flight.connection);
         match flight.arrival {
@@ -297,6 +318,7 @@ impl World {
             Arrival::Said(peer, bytes) if is_current(&self.devices[at], &peer) => {
                 self.note("said", &bytes);
                 let message = Message::from_bytes(&bytes).expect("a replica reads what one says");
+                let Some(message) = self.heard(at, peer, message) else { return };
                 self.step(at, vec![Input::PeerSaid(peer, message)]);
             }
             Arrival::Down(_) | Arrival::Said(..) => {}
@@ -378,6 +400,10 @@ impl World {
 
     /// Checks that no two devices follow two orders.
     pub fn check_places(&mut self) {
+        if self.hostile.is_some() {
+            // Whoever is lied to may follow another order, until the lie is found out.
+            return;
+        }
         for (at, device) in self.devices.iter().enumerate() {
             let Some(replica) = device.replica() else { continue };
             let seen = replica.applied();
@@ -410,7 +436,7 @@ impl Surroundings for World {
     }
 }
 
-fn device_keys(dice: &mut Dice) -> DeviceKeys {
+pub(crate) fn device_keys(dice: &mut Dice) -> DeviceKeys {
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(&dice.bytes32());
     bytes[32..].copy_from_slice(&dice.bytes32());
