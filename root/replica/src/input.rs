@@ -2,6 +2,7 @@
 
 use crate::base::Base;
 use crate::command::{Command, CommandError, Outcome};
+use crate::dispute::Proof;
 use crate::message::Message;
 use crate::pins::PinSet;
 use rhizome_block::{Block, Cid};
@@ -134,9 +135,19 @@ pub enum Alarm {
         theirs: Seen,
         /// Who showed it.
         shown_by: DeviceId,
+        /// Both stories, with what their voters signed.
+        proof: Box<Proof>,
     },
     /// An author signed two events for one place.
     ForkedLog {
+        /// The log.
+        log: LogId,
+        /// The place.
+        seq: u64,
+    },
+    /// The order names another event than the author of the log signed to this device: whoever
+    /// orders invented it, or the author forked its log, which only its signature would prove.
+    Misplaced {
         /// The log.
         log: LogId,
         /// The place.

@@ -12,6 +12,7 @@ mod base;
 mod command;
 mod complete;
 mod control;
+mod dispute;
 mod doubt;
 mod feed;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod write;
 pub use access::{Access, ReplicaError};
 pub use base::{Base, BaseKind, BaseLog};
 pub use command::{Command, CommandError, Outcome, RevokeReason};
+pub use dispute::{Proof, Story};
 pub use found::{FOLD_VERSION, Founding, RecoveryError, found, recovery_record};
 pub use input::{
     Alarm, CloseReason, Effect, Input, OrderCommand, OrderNews, Tick, Ticket, VoterList, Write,

@@ -15,9 +15,6 @@ use std::collections::BTreeSet;
 /// below a frame, and a follower stores in bounded steps.
 pub(crate) const ENTRIES_MAX: usize = 1024;
 
-/// Most other orders that the person is told of: one is enough to act upon.
-const DISPUTED_MAX: usize = 64;
-
 impl Replica {
     /// Places what is staged or held and not placed yet, if this replica orders.
     pub(crate) fn place_staged(&mut self, effects: &mut Vec<Effect>) {
@@ -124,7 +121,7 @@ impl Replica {
             }
             OrderNews::Committed { entries, certificate } => {
                 let me = self.device();
-                self.take_entries(access, me, entries, certificate, effects)
+                self.take_entries(access, me, &entries, certificate, effects)
             }
         }
     }
@@ -142,7 +139,7 @@ impl Replica {
         &mut self,
         access: &mut Access<'_, '_>,
         from: DeviceId,
-        entries: Vec<Entry>,
+        entries: &[Entry],
         certificate: Certificate,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
@@ -155,15 +152,15 @@ impl Replica {
         }
         let end = self.order.chain.end();
         if certificate.seen.i <= end.i {
-            return self.compare_orders(access, from, &certificate, effects);
+            return self.compare_orders(access, from, entries, &certificate, effects);
         }
         if !self.accepts(from, &certificate, effects) {
             return Ok(());
         }
         let mut chain = self.order.chain;
         let mut placed = Vec::new();
-        for entry in entries.into_iter().filter(|entry| entry.i > end.i) {
-            match chain.extend(entry) {
+        for entry in entries.iter().filter(|entry| entry.i > end.i) {
+            match chain.extend(entry.clone()) {
                 Ok(entry) => placed.push(entry),
                 Err(error) => {
                     tracing::debug!(peer = %from.short(), %error, "entries leave a gap");
@@ -182,7 +179,9 @@ impl Replica {
             // asked again once the control log says more.
             self.refused.insert(from);
             self.strays();
-            self.equivocated(end, certificate.seen, from, effects);
+            if !self.prove(access, from, entries, &certificate, effects)? {
+                self.go_back(access, from, end.i / 2, effects)?;
+            }
             return Ok(());
         }
         if !self.begins_rightly(&placed) {
@@ -239,33 +238,17 @@ impl Replica {
         &mut self,
         access: &Access<'_, '_>,
         from: DeviceId,
+        entries: &[Entry],
         certificate: &Certificate,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
-        let theirs = certificate.seen;
-        let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
-        let other = row
-            .map(|row| row.seen)
-            .filter(|ours| *ours != theirs && !self.may_differ(ours, &theirs));
-        if let Some(ours) = other
+        if self.contradicts(access, &certificate.seen)?
             && self.accepts(from, certificate, effects)
+            && !self.prove(access, from, entries, certificate, effects)?
         {
-            self.equivocated(ours, theirs, from, effects);
+            self.go_back(access, from, certificate.seen.i / 2, effects)?;
         }
         Ok(())
-    }
-
-    /// Raises the alarm over two orders, once for each.
-    pub(crate) fn equivocated(
-        &mut self,
-        ours: Seen,
-        theirs: Seen,
-        shown_by: DeviceId,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.disputed.len() < DISPUTED_MAX && self.disputed.insert(theirs.c) {
-            effects.push(Effect::Alarm(Alarm::Equivocation { ours, theirs, shown_by }));
-        }
     }
 
     /// Whether a certificate holds. Whoever shows one that does not, without a good reason, is cut
@@ -334,7 +317,7 @@ impl Replica {
 
     /// Whether what an entry names is here and is what the entry says.
     fn may_apply(
-        &self,
+        &mut self,
         access: &Access<'_, '_>,
         body: &EntryBody,
         effects: &mut Vec<Effect>,
@@ -351,9 +334,8 @@ impl Replica {
                 let floor = self.logs.get(log).map_or(0, |state| state.row.floor);
                 let same = head.seq <= floor
                     || self.event_id(access, log, head.seq)?.is_none_or(|id| id == head.id);
-                if !same {
-                    let alarm = Alarm::ForkedLog { log: *log, seq: head.seq };
-                    effects.push(Effect::Alarm(alarm));
+                if !same && self.disputes(*head.id.0.digest()) {
+                    effects.push(Effect::Alarm(Alarm::Misplaced { log: *log, seq: head.seq }));
                 }
                 Ok(same)
             }

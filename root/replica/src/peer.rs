@@ -7,7 +7,6 @@ use crate::access::{Access, ReplicaError};
 use crate::input::{CloseReason, Effect, Tick};
 use crate::message::{ControlHead, Message};
 use crate::order::ENTRIES_MAX;
-use crate::rows::{self, EntryRow};
 use crate::state::{Replica, Role};
 use rhizome_block::Cid;
 use rhizome_cluster::{Certificate, Entry};
@@ -259,21 +258,17 @@ impl Replica {
         Ok(())
     }
 
-    /// Two ends of the order at one index must carry one hash.
+    /// Two ends of the order at one index must carry one hash. What a peer says of its end proves
+    /// nothing yet.
     fn compare_end(
-        &mut self,
+        &self,
         access: &Access<'_, '_>,
         device: DeviceId,
         theirs: Seen,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
-        if theirs.i == 0 {
-            return Ok(());
-        }
-        let row: Option<EntryRow> = rows::get(access.index, &rows::entry_key(theirs.i))?;
-        let other = |ours: &Seen| *ours != theirs && !self.may_differ(ours, &theirs);
-        if let Some(ours) = row.map(|row| row.seen).filter(other) {
-            self.equivocated(ours, theirs, device, effects);
+        if self.contradicts(access, &theirs)? {
+            self.go_back(access, device, theirs.i / 2, effects)?;
         }
         Ok(())
     }
@@ -294,7 +289,7 @@ impl Replica {
                 if let Some(peer) = self.peers.get_mut(&device).filter(|_| counts) {
                     peer.holds_order(certificate.seen.i);
                 }
-                self.take_entries(access, device, entries, certificate, effects)
+                self.take_entries(access, device, &entries, certificate, effects)
             }
             Err(error) => {
                 tracing::warn!(peer = %device.short(), %error, "refused entries");
@@ -311,9 +306,16 @@ impl Replica {
         seen: Seen,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
-        if let Some(peer) = self.peers.get_mut(&device) {
-            peer.holds_order(seen.i);
+        if self.contradicts(access, &seen)? {
+            return self.go_back(access, device, seen.i / 2, effects);
         }
+        let Some(peer) = self.peers.get_mut(&device) else { return Ok(()) };
+        if seen.i < peer.order_at {
+            // It looks for the last place that both hold.
+            (peer.order_at, peer.order_sent) = (seen.i, seen.i);
+            return self.ship_order(access, device, effects);
+        }
+        peer.holds_order(seen.i);
         self.keep_in_step(access, device, effects)
     }
 

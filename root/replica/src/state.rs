@@ -105,7 +105,7 @@ pub struct Replica {
     pub(crate) cut: BTreeMap<LogTag, u32>,
     /// What the disk may have forgotten is not clear yet.
     pub(crate) doubt: Option<crate::doubt::Doubt>,
-    /// Ends of other orders that the person was told of.
+    /// Hashes of places and events over which an alarm was raised.
     pub(crate) disputed: BTreeSet<[u8; 32]>,
     /// The greatest clock this device has stamped or accepted.
     pub(crate) clock: Clock,

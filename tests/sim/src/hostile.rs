@@ -8,6 +8,7 @@
 //! actor is removed, and the others must order again, agree, and have lost nothing.
 
 mod host;
+mod member;
 mod scene;
 mod script;
 mod table;
@@ -24,7 +25,7 @@ pub use table::Table;
 /// The scripts, in the order of the table.
 #[must_use]
 pub fn scripts() -> Vec<Entry> {
-    host::scripts()
+    host::scripts().into_iter().chain(member::scripts()).collect()
 }
 
 /// What a world with a hostile device remembers of it.

@@ -246,6 +246,8 @@ impl World {
                     self.devices[at].peers.remove(&to);
                     self.network.cut(self.now_ms, &mut self.dice, from, to);
                 }
+                // What the hostile device is promised is nobody's business.
+                Effect::Written { .. } if self.is_actor(at) => {}
                 Effect::Written { ticket, log, seq, .. } => {
                     self.note("written", format!("{} as {log:?} {seq}", ticket.0).as_bytes());
                     self.book.acknowledge(ticket, log, seq);

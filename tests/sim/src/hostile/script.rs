@@ -13,12 +13,23 @@ pub enum Must {
     Detect,
 }
 
+/// Who lies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// A host, which holds no keys to read with and is the one voter.
+    Host,
+    /// A device that reads and writes, and neither votes nor decides who belongs.
+    Member,
+}
+
 /// One line of the table.
 pub struct Entry {
     /// Its name.
     pub name: &'static str,
     /// What the actor does.
     pub line: &'static str,
+    /// Who does.
+    pub role: Role,
     /// What honest devices owe.
     pub must: Must,
     /// A fresh actor.

@@ -300,6 +300,10 @@ fn trouble(identity: &Identity, free_bytes: Option<u64>) -> Option<State> {
             "two different orders were confirmed for one place".to_owned(),
             "rhizome device list",
         ),
+        Alarm::Misplaced { .. } => attention(
+            "an event was confirmed that its device did not write".to_owned(),
+            "rhizome device list",
+        ),
         Alarm::ForkedLog { .. } => attention(
             "a device wrote two different events for one place".to_owned(),
             "rhizome device list",
