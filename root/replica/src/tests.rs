@@ -363,9 +363,20 @@ fn a_second_order_for_one_position_raises_the_alarm() {
     world.write(0, "tasks", b"story two");
     world.connect(0, phone);
     world.settle();
-    let alarmed = |node: usize| {
-        let is = |effect: &Effect| matches!(effect, Effect::Alarm(Alarm::Equivocation { .. }));
-        world.nodes[node].log.iter().any(is)
+    let proofs = |node: usize| {
+        let proof = |effect: &Effect| match effect {
+            Effect::Alarm(Alarm::Equivocation { proof, .. }) => Some(proof.clone()),
+            _ => None,
+        };
+        world.nodes[node].log.iter().filter_map(proof).collect::<Vec<_>>()
     };
-    assert!(alarmed(phone) || alarmed(0));
+    let proofs = [proofs(0), proofs(phone)].concat();
+    let orderer = world.nodes[0].replica.device();
+    assert!(!proofs.is_empty());
+    for mut proof in proofs {
+        assert_eq!(proof.liars(), BTreeSet::from([orderer]));
+        // A story that does not lead to what was signed proves nothing.
+        proof.theirs.after.c[0] ^= 1;
+        assert_eq!(proof.liars(), BTreeSet::new());
+    }
 }
