@@ -391,10 +391,11 @@ impl ControlLog {
         }
         children.iter().copied().max_by_key(|cid| {
             let here = self.strength(*cid, 0);
-            let reform = self.strongest_reform(*cid);
-            // Who holds a stolen device can sign a reform, too, but not with the kit.
-            let weight = reform.map_or(0, |reform| reform.1).max(here.1);
-            (weight >= KIT_WEIGHT, reform, here)
+            let reforms = self.reforms_from(*cid);
+            // Who holds a stolen device can sign a reform, too, but not with the kit. Any of them
+            // may be the kit's: what builds on a branch never makes it weaker.
+            let weight = reforms.iter().map(|reform| reform.1).max().unwrap_or(0).max(here.1);
+            (weight >= KIT_WEIGHT, reforms.into_iter().max(), here)
         })
     }
 
@@ -404,17 +405,16 @@ impl ControlLog {
         (generation, placed.weight, placed.record.body().revocations(), Reverse(cid))
     }
 
-    /// The strongest reform that a branch leads to: the newest generation, then as at any fork.
-    /// Nothing else can go on after a quorum is lost, so a branch with a reform goes before one
-    /// without.
-    fn strongest_reform(&self, cid: Cid) -> Option<Strength> {
+    /// The reforms that a branch leads to. The strongest is the one of the newest generation, then as
+    /// at any fork. Nothing else can go on after a quorum is lost, so a branch with a reform goes
+    /// before one without.
+    fn reforms_from(&self, cid: Cid) -> Vec<Strength> {
         let generation = |cid: &Cid| match self.records[cid].record.body() {
             ControlBody::Reform(reform) => Some(reform.generation),
             _ => None,
         };
         let all = self.descendants(cid);
-        let reforms = all.iter().filter_map(|one| Some(self.strength(*one, generation(one)?)));
-        reforms.max()
+        all.iter().filter_map(|one| Some(self.strength(*one, generation(one)?))).collect()
     }
 
     /// A record and everything that builds on it.

@@ -75,6 +75,21 @@ fn a_branch_that_leads_to_a_reform_goes_before_one_without_unless_the_kit_signed
 }
 
 #[test]
+fn a_branch_that_the_kit_signed_for_stays_so_when_a_device_reforms_on_top_of_it() {
+    let log = family();
+    let plain = record(&log, &[0], 2, reform(log.state(), &[1], &[]));
+    let mut branch = log.clone();
+    let light = record(&log, &[3], 1, rotate(log.state()));
+    branch.insert(light.clone()).unwrap();
+    let more = record(&branch, &[0], 2, reform(branch.state(), &[2], &[4]));
+    branch.insert(more.clone()).unwrap();
+    let on_top = record(&branch, &[1], 3, reform(branch.state(), &[1], &[]));
+    let kits = [plain, light, more.clone()];
+    assert_eq!(winner(&log, &kits), more.cid());
+    assert_eq!(winner(&log, &[&kits[..], &[on_top.clone()]].concat()), on_top.cid());
+}
+
+#[test]
 fn a_reform_competes_with_what_was_committed_after_its_parent() {
     let mut log = family();
     let parent = log.head();
