@@ -8,6 +8,7 @@ use rhizome_sim::report::Counts;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::Instant;
+use tracing_subscriber::EnvFilter;
 
 /// Runs simulated worlds and checks what must hold.
 #[derive(Parser)]
@@ -48,6 +49,10 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 
 fn main() -> ExitCode {
     let Arguments { seeds: (from, to), contested, lost, hostile, script } = Arguments::parse();
+    if let Ok(filter) = EnvFilter::try_from_env("RHIZOME_LOG") {
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).without_time();
+        lines.with_writer(std::io::stderr).init();
+    }
     if hostile {
         return play_hostile((from, to), &script);
     }

@@ -202,6 +202,8 @@ impl World {
     /// A device does one batch, and its effects happen. `false`: its disk refused.
     pub fn step(&mut self, at: usize, inputs: Vec<Input>) -> bool {
         self.counts.steps += 1;
+        let span = tracing::info_span!("device", at, ms = self.now_ms - BEGIN_MS);
+        let _entered = span.enter();
         let device = &mut self.devices[at];
         let done = device.batch(self.now_ms, &mut self.dice, inputs);
         let id = device.id();
