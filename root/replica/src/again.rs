@@ -35,8 +35,8 @@ const EPOCHS_ALONG_MAX: usize = 1;
 pub(crate) struct Owed {
     /// By height, so that a device is let in before it is renamed.
     records: BTreeMap<(u64, Cid), ControlRecord>,
-    /// The head at which everything was said that could be.
-    said_at: Option<Cid>,
+    /// The head, and the final record, at which everything was said that could be.
+    said_at: Option<(Cid, Cid)>,
 }
 
 impl Replica {
@@ -73,8 +73,9 @@ impl Replica {
 
     /// Says again what is owed and does not hold at the head.
     pub(crate) fn say_again(&mut self, tick: Tick, effects: &mut Vec<Effect>) {
-        if self.owed.records.is_empty()
-            || self.owed.said_at == Some(self.control.head())
+        if self.is_rewinding()
+            || self.owed.records.is_empty()
+            || self.owed.said_at == Some(self.heads())
             || !self.control.state().may(&self.device(), Capability::Admin)
         {
             return;
@@ -90,7 +91,9 @@ impl Replica {
             let entropy = rhizome_seal::keyed_hash(entropy, context, key.1.digest());
             let tick = Tick { entropy, ..tick };
             let Some(body) = self.again(tick, &record) else {
-                self.owed.records.remove(&key);
+                if !lost_epoch(&record).is_some_and(|epoch| self.is_lost(&epoch)) {
+                    self.owed.records.remove(&key);
+                }
                 continue;
             };
             let is_reform = matches!(record.body(), ControlBody::Reform(_));
@@ -100,7 +103,7 @@ impl Replica {
                 tracing::warn!(record = %key.1, %error, "a decision that lost cannot be repeated");
                 continue;
             }
-            if let Err(error) = self.stage_control(signed) {
+            if let Err(error) = self.stage_control(signed, None) {
                 tracing::warn!(record = %key.1, %error, "a decision that lost is not repeated");
                 continue;
             }
@@ -109,7 +112,14 @@ impl Replica {
             // A reform may have removed several devices; each takes a record of its own.
             more |= is_reform;
         }
-        self.owed.said_at = Some(self.control.head()).filter(|_| !more);
+        self.owed.said_at = Some(self.heads()).filter(|_| !more);
+        if let Some(device) = self.stand_in() {
+            self.show_lost_epochs(device, effects);
+        }
+    }
+
+    fn heads(&self) -> (Cid, Cid) {
+        (self.control.head(), self.control.committed_head())
     }
 
     /// What a record that lost has to say at the head; nothing if it holds there.
@@ -137,16 +147,58 @@ impl Replica {
             }
             _ => None,
         };
-        let lost = lost_epoch(record).filter(|epoch| self.is_lost(epoch));
+        // One at a time, and only behind what is final: a change of the keys that loses is owed,
+        // too, so that many would become twice as many each time.
+        let is_final = self.control.head() == self.control.committed_head();
+        let lost = lost_epoch(record)
+            .filter(|epoch| is_final && self.is_lost(epoch) && self.carries(record));
         said.or_else(|| {
             lost.and_then(|_| self.epoch_change(tick, &[]).ok()).map(ControlBody::RotateEpoch)
         })
     }
 
-    /// Whether this device says again what others said. One does, or all would change the keys at
-    /// once, and again for what each of them lost by that.
+    /// Whether this device takes the secret of a lost epoch along with a next one. After a reform
+    /// one device does so for all: if the author did, too, both would change the keys at once, one
+    /// of the two changes would be lost, and both would owe that. The author does where the other
+    /// was not given the secret.
+    fn carries(&self, record: &ControlRecord) -> bool {
+        match self.stand_in() {
+            Some(device) if device != self.device() => {
+                record.author() == Author::Device(self.device()) && !self.was_given(record, &device)
+            }
+            Some(_) => true,
+            None => record.author() == Author::Device(self.device()),
+        }
+    }
+
+    /// Whether the epoch that a record begins was wrapped for a device.
+    fn was_given(&self, record: &ControlRecord, device: &DeviceId) -> bool {
+        let device = self.control.state().device(device);
+        let sealing = device.and_then(|one| one.certificate.body().sealing);
+        let wraps = record.body().epoch().map(|change| &change.wraps);
+        sealing.is_some_and(|key| wraps.into_iter().flatten().any(|wrap| wrap.recipient == key))
+    }
+
+    /// Shows the device that carries lost epochs those of this device, which it may not know.
+    pub(crate) fn show_lost_epochs(&mut self, device: DeviceId, effects: &mut Vec<Effect>) {
+        let me = self.device();
+        let mine = |record: &&ControlRecord| record.author() == Author::Device(me);
+        let mut lost = self.owed.records.values().filter(mine).filter_map(lost_epoch);
+        if device != me && self.stand_in() == Some(device) && lost.any(|epoch| self.is_lost(&epoch))
+        {
+            self.show_aside(device, effects);
+        }
+    }
+
+    /// Whether this device says again what others said.
     fn stands_in(&self) -> bool {
-        let Some(record) = self.newest_reform() else { return false };
+        self.stand_in() == Some(self.device())
+    }
+
+    /// The one device that says again what others said, after a reform: if all did, they would
+    /// change the keys at once, and again for what each of them lost by that.
+    fn stand_in(&self) -> Option<DeviceId> {
+        let record = self.newest_reform()?;
         let state = self.control.state();
         let is_admin = |id: &DeviceId| state.may(id, Capability::Admin);
         let author = match record.author() {
@@ -154,8 +206,7 @@ impl Replica {
             Author::Recovery | Author::Root => None,
         };
         let voters = state.voters().iter().copied();
-        let first = voters.chain(author).find(is_admin).or_else(|| state.admins().next());
-        first == Some(self.device())
+        voters.chain(author).find(is_admin).or_else(|| state.admins().next())
     }
 
     /// Whether this device admits whom another admin had admitted, which cannot be heard any more:

@@ -152,7 +152,7 @@ impl Replica {
     ) {
         let result = match self.body_of(tick, access, command) {
             Ok(Change::Record(body)) => self.record(tick, *body).map(Some),
-            Ok(Change::Signed(record)) => self.stage_control(*record).map(Some),
+            Ok(Change::Signed(record)) => self.stage_control(*record, None).map(Some),
             Ok(Change::Nothing) => Ok(None),
             Err(error) => Err(error),
         };
@@ -360,7 +360,7 @@ impl Replica {
     }
 
     fn record(&mut self, tick: Tick, body: ControlBody) -> Result<Cid, CommandError> {
-        self.stage_control(self.signed(tick, body))
+        self.stage_control(self.signed(tick, body), None)
     }
 
     /// The record that follows the head, signed by this device.

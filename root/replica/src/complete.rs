@@ -52,6 +52,7 @@ impl Replica {
         self.tell_peers(access, &news.moved, before, news.control, effects)?;
         self.tell_kept(access, &news.kept, effects)?;
         self.settle_doubt(access);
+        self.contest(access)?;
         self.settle_reform(access)?;
         self.recent.clear();
         Ok(())
@@ -110,12 +111,15 @@ impl Replica {
         body: Place,
         news: &mut News,
     ) -> Result<(), ReplicaError> {
-        let StagedEvent { log, seq, id, payload, ticket } = event;
+        let StagedEvent { log, seq, id, payload, sealed, ticket } = event;
         let deps = payload.as_ref().map(|payload| payload.deps.clone()).unwrap_or_default();
         self.note_deps(access, &log, seq, &deps)?;
-        let row = EventRow { id, header, body, deps, clock: Clock::default() };
+        let row = EventRow { id, header, body, deps, clock: Clock::default(), sealed };
         news.done.extend(ticket.map(|ticket| Effect::Written { ticket, log, seq, id }));
-        if !self.keys.can_read() || !self.open_next(access, log, seq, row.clone(), payload)? {
+        if !self.keys.can_read()
+            || sealed
+            || !self.open_next(access, log, seq, row.clone(), payload)?
+        {
             rows::put(access, rows::event_key(&log, seq), &row);
         }
         Ok(())
@@ -221,14 +225,25 @@ impl Replica {
         if next > held {
             return Ok(false);
         }
-        let Some(row): Option<EventRow> = rows::get(access.index, &rows::event_key(&log, next))?
+        let Some(mut row): Option<EventRow> =
+            rows::get(access.index, &rows::event_key(&log, next))?
         else {
             return Ok(false);
         };
-        let payload = self.read_event(access, &row)?.and_then(|event| {
+        let event = self.read_event(access, &row)?;
+        if event.as_ref().is_some_and(|event| !self.knows_epoch(&event.header.epoch)) {
+            return Ok(false);
+        }
+        let payload = event.and_then(|event| {
             let key = self.keys.event_key(&event.header.epoch, &log.tag)?;
             event.open(&key).ok()
         });
+        if std::mem::take(&mut row.sealed) {
+            row.deps = payload.as_ref().map(|payload| payload.deps.clone()).unwrap_or_default();
+            rows::put(access, rows::event_key(&log, next), &row);
+            let deps = row.deps.clone();
+            self.note_deps(access, &log, next, &deps)?;
+        }
         self.open_next(access, log, next, row, payload)
     }
 

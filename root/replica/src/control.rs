@@ -18,9 +18,13 @@ use std::sync::Arc;
 
 impl Replica {
     /// Takes a record in and stages it, if it holds.
-    pub(crate) fn stage_control(&mut self, record: ControlRecord) -> Result<Cid, CommandError> {
+    pub(crate) fn stage_control(
+        &mut self,
+        record: ControlRecord,
+        from: Option<DeviceId>,
+    ) -> Result<Cid, CommandError> {
         let cid = record.cid();
-        match self.insert_control(record) {
+        match self.insert_control(record, from) {
             Ok(Inserted::Known) => {}
             Ok(Inserted::Waiting { missing }) => {
                 tracing::debug!(%cid, %missing, "a control record waits for its parent");
@@ -46,10 +50,11 @@ impl Replica {
     pub(crate) fn insert_control(
         &mut self,
         record: ControlRecord,
+        from: Option<DeviceId>,
     ) -> Result<Inserted, ControlError> {
         let inserted = self.control.insert(record.clone());
         if matches!(inserted, Ok(Inserted::Waiting { .. }) | Err(ControlError::Superseded { .. })) {
-            self.set_aside(record);
+            self.set_aside(record, from);
         }
         inserted
     }
@@ -80,11 +85,16 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let before = self.control.head();
         for bytes in records.into_iter().take(CONTROL_RECORDS_MAX) {
-            let taken = ControlRecord::from_bytes(&bytes).map(|record| self.stage_control(record));
+            let taken = ControlRecord::from_bytes(&bytes)
+                .map(|record| self.stage_control(record, Some(from)));
             match taken {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(peer = %from.short(), %error, "refused a control record");
+                    if is_full(&error) {
+                        // There is room again once the order has made some of them final.
+                        self.refused.insert(from);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(peer = %from.short(), %error, "malformed control record");
@@ -99,19 +109,21 @@ impl Replica {
         self.contest(access)
     }
 
-    /// Records from a height on, and the tentative ones beside the chain.
-    pub(crate) fn control_from(&self, height: u64) -> Message {
+    /// Sends records from a height on, and the tentative ones beside the chain, oldest first.
+    pub(crate) fn send_records(&self, device: DeviceId, height: u64, effects: &mut Vec<Effect>) {
         let chain = self.control.chain_from(height);
         let beside = self.control.tentative();
         let mut sent = BTreeSet::new();
-        let records = chain
+        let records: Vec<ByteBuf> = chain
             .into_iter()
             .chain(beside)
             .filter(|record| sent.insert(record.cid()))
-            .take(CONTROL_RECORDS_MAX)
             .map(|record| ByteBuf::from(record.to_bytes()))
             .collect();
-        Message::Control { records }
+        for records in records.chunks(CONTROL_RECORDS_MAX) {
+            let records = records.to_vec();
+            effects.push(Effect::Send(device, Message::Control { records }));
+        }
     }
 
     /// Sends a peer the records it lacks.
@@ -130,10 +142,7 @@ impl Replica {
                 .first()
                 .is_some_and(|record| record.cid() == theirs.record);
         let from = if on_our_chain { theirs.height + 1 } else { 1 };
-        let message = self.control_from(from);
-        if !matches!(&message, Message::Control { records } if records.is_empty()) {
-            effects.push(Effect::Send(device, message));
-        }
+        self.send_records(device, from, effects);
     }
 
     /// Draws the consequences of a new control state.
@@ -192,7 +201,7 @@ impl Replica {
     fn choose_role(&mut self, effects: &mut Vec<Effect>) {
         let (generation, mut voters, base) = self.in_force();
         if let Some(base) = base.filter(|base| self.stands_at(*base, generation)) {
-            self.order.base_of.entry(generation).or_insert(base);
+            self.order.base_of.insert(generation, base);
         }
         if base.is_some_and(|base| !self.stands_at(base, generation)) {
             // It orders once it stands where the reform goes on from.
@@ -256,10 +265,18 @@ impl Replica {
         }
     }
 
-    /// Notes where a generation begins: right after the record that changed the voters.
-    pub(crate) fn note_generation(&mut self, at: Seen) {
+    /// Notes where a generation begins: right after the record that changed the voters, or where a
+    /// reform says.
+    pub(crate) fn note_generation(&mut self, record: &Cid, at: Seen) {
         let generation = self.control.committed_state().generation();
-        self.order.base_of.entry(generation).or_insert(at);
+        match self.control.record(record).map(ControlRecord::body) {
+            Some(ControlBody::Reform(reform)) => {
+                self.order.base_of.insert(generation, reform.base);
+            }
+            _ => {
+                self.order.base_of.entry(generation).or_insert(at);
+            }
+        }
     }
 
     /// Whether events of a log up to `seq` are kept at all: of whoever is or was a device, and of
@@ -290,6 +307,12 @@ impl Replica {
         let all = self.signed_log_heads();
         all.into_iter().filter(|head| head.author == *device).collect()
     }
+}
+
+/// Whether a record was refused for lack of room alone.
+fn is_full(error: &CommandError) -> bool {
+    let CommandError::Control { source } = error else { return false };
+    matches!(**source, ControlError::Full { .. })
 }
 
 /// Whether a log up to `seq` is of whoever is or was a device, or was adopted.

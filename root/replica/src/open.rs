@@ -18,7 +18,9 @@ use rhizome_block::{Cid, Codec, peek_kind};
 use rhizome_cluster::{
     Certificate, Chain, EffectCursors, Entry, EntryBody, OrderedEntry, genesis_chain,
 };
-use rhizome_identity::{ControlLog, ControlRecord, DeviceId, Genesis, Inserted, Signature};
+use rhizome_identity::{
+    ControlLog, ControlRecord, DeviceId, Genesis, Inserted, Signature, TENTATIVE_MAX,
+};
 use rhizome_log::{Clock, Event, Head, LogId, Place, RunSignature, read_header};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -29,6 +31,8 @@ pub struct Replay {
     header: Option<(Place, Cid, Vec<u8>)>,
     tail: BTreeMap<LogId, Vec<(Event, Place, Place)>>,
     order: OrderTail,
+    /// What was delivered since the stretch began.
+    effects: Vec<Effect>,
 }
 
 /// The newest of the order, which what comes after it may show to be left over: of a batch that was
@@ -38,8 +42,6 @@ struct OrderTail {
     entries: Vec<(OrderedEntry, Place)>,
     /// Covers all of `entries` up to the one it names.
     certificate: Option<(Certificate, Place)>,
-    /// Where the places lead that do not count any more.
-    void: Option<Chain>,
     /// The order was taken anew from its start: what was held before led elsewhere.
     restarted: bool,
 }
@@ -139,6 +141,9 @@ impl Replica {
     }
 
     /// Folds one block of the segments. Effects are gathered by [`Self::finish_replay`].
+    ///
+    /// Behind the record by which a reform makes what was ordered void nothing is folded: the
+    /// replica went back there when it ran, so a fold does ([`Replica::rewinds`]).
     pub fn replay(
         &mut self,
         access: &mut Access<'_, '_>,
@@ -148,6 +153,9 @@ impl Replica {
         bytes: &[u8],
     ) -> Result<(), ReplicaError> {
         let mut news = News::default();
+        if self.is_rewinding() {
+            return Ok(());
+        }
         if cid.codec() == Codec::Raw {
             return self.replay_raw(access, replay, place, cid, bytes);
         }
@@ -156,20 +164,7 @@ impl Replica {
             Some("run") => self.replay_signature(access, replay, bytes)?,
             Some("control") => {
                 if let Ok(record) = ControlRecord::from_bytes(bytes) {
-                    let height = record.height();
-                    match self.insert_control(record) {
-                        Ok(Inserted::Placed { placed, .. }) => {
-                            placed.iter().for_each(|cid| self.hold_epoch(cid));
-                        }
-                        Ok(Inserted::Known | Inserted::Waiting { .. }) => {}
-                        Err(error) => {
-                            tracing::debug!(%cid, %error, "a stored control record does not count");
-                        }
-                    }
-                    self.contest(access)?;
-                    let staged = Staged::Control { cid, height, bytes: bytes.to_vec() };
-                    self.note(access, staged, place, place, &mut news)?;
-                    self.keys.learn(self.control.state());
+                    self.replay_control(access, replay, place, record, bytes)?;
                 }
             }
             Some("entry") => {
@@ -199,6 +194,42 @@ impl Replica {
         Ok(())
     }
 
+    /// A record is judged by what the order had placed when it came.
+    fn replay_control(
+        &mut self,
+        access: &mut Access<'_, '_>,
+        replay: &mut Replay,
+        place: Place,
+        record: ControlRecord,
+        bytes: &[u8],
+    ) -> Result<(), ReplicaError> {
+        let mut news = News::default();
+        if !self.is_left_over(&replay.order) {
+            self.settle_order(access, &mut replay.order, &mut news)?;
+            self.order.chain = Chain::from(self.order.end);
+        }
+        self.deliver(access, &mut replay.effects)?;
+        let (cid, height) = (record.cid(), record.height());
+        match self.insert_control(record, None) {
+            Ok(Inserted::Placed { placed, change, .. }) => {
+                placed.iter().for_each(|cid| self.hold_epoch(cid));
+                if self.has_reform(change.entered.iter().chain(&change.left)) {
+                    self.learn_reforms();
+                }
+            }
+            Ok(Inserted::Known | Inserted::Waiting { .. }) => {}
+            Err(error) => {
+                tracing::debug!(%cid, %error, "a stored control record does not count");
+            }
+        }
+        self.contest(access)?;
+        let staged = Staged::Control { cid, height, bytes: bytes.to_vec() };
+        self.note(access, staged, place, place, &mut news)?;
+        self.keys.learn(self.control.state());
+        self.settle_reform(access)?;
+        Ok(())
+    }
+
     /// An entry that goes on where the order ends shows that what it goes on from counted.
     fn replay_entry(
         &mut self,
@@ -209,14 +240,10 @@ impl Replica {
         news: &mut News,
     ) -> Result<(), ReplicaError> {
         if entry.i <= self.order.end.i {
-            replay.order.restarted |= entry.i == 1;
-            return Ok(());
-        }
-        if let Some(mut void) = replay.order.void
-            && let Ok(entry) = void.extend(entry.clone())
-            && self.reforms.is_void(&entry.seen)
-        {
-            replay.order.void = Some(void);
+            if entry.i == 1 {
+                replay.order.restarted = true;
+                self.strays();
+            }
             return Ok(());
         }
         replay.order.cut(entry.i);
@@ -226,13 +253,11 @@ impl Replica {
         let end = replay.order.entries.last().map_or(self.order.end, |(one, _)| one.seen);
         self.order.chain = Chain::from(end);
         let mut chain = self.order.chain;
-        if let Ok(entry) = chain.extend(entry) {
-            if self.reforms.is_void(&entry.seen) {
-                replay.order.void = Some(chain);
-            } else {
-                self.order.chain = chain;
-                replay.order.entries.push((entry, place));
-            }
+        if let Ok(entry) = chain.extend(entry)
+            && !self.reforms.is_void(&entry.seen, place)
+        {
+            self.order.chain = chain;
+            replay.order.entries.push((entry, place));
         }
         Ok(())
     }
@@ -306,10 +331,10 @@ impl Replica {
             if seq != self.held(&log) + 1 || seq > signed {
                 continue;
             }
+            let (id, sealed) = (event.id, !self.knows_epoch(&event.header.epoch));
             let payload = self.open_event(&event);
-            let id = event.id;
             self.log_mut(log).row.held = Some(Head { seq, id });
-            let staged = StagedEvent { log, seq, id, payload, ticket: None };
+            let staged = StagedEvent { log, seq, id, payload, sealed, ticket: None };
             self.note(access, Staged::Body(Box::new(staged)), header, body, &mut news)?;
         }
         if self.logs.get(&log).and_then(|state| state.row.held) == Some(signature.head) {
@@ -329,8 +354,8 @@ impl Replica {
         replay: &mut Replay,
         at_end: bool,
     ) -> Result<Vec<Effect>, ReplicaError> {
-        let mut effects = Vec::new();
-        if at_end && !self.is_left_over(&replay.order) {
+        let mut effects = std::mem::take(&mut replay.effects);
+        if at_end && !self.is_rewinding() && !self.is_left_over(&replay.order) {
             self.settle_order(access, &mut replay.order, &mut News::default())?;
         }
         self.deliver(access, &mut effects)?;
@@ -365,6 +390,13 @@ impl Replica {
     }
 }
 
+/// How many records of the chain are tentative at once while a replica is opened.
+const OPEN_AT_ONCE: u64 = TENTATIVE_MAX as u64 / 2;
+
+fn committed_height(control: &ControlLog) -> u64 {
+    control.committed_state().height()
+}
+
 fn open_control(
     genesis: Genesis,
     access: &Access<'_, '_>,
@@ -377,16 +409,33 @@ fn open_control(
         records.push(bytes.to_vec());
         ControlFlow::Continue(())
     })?;
+    let mut parents = BTreeMap::new();
+    let mut read = Vec::new();
     for bytes in records {
         let record = ControlRecord::from_bytes(&bytes)
             .map_err(|error| ReplicaError::Open { what: error.to_string() })?;
+        parents.insert(record.cid(), record.prev());
+        read.push(record);
+    }
+    let mut committed = Vec::new();
+    let mut at = row.map(|row| row.control);
+    while let Some((cid, prev)) = at.and_then(|cid| Some((cid, *parents.get(&cid)?))) {
+        committed.push(cid);
+        at = Some(prev);
+    }
+    for record in read {
+        // What is final is so again, but somewhat later: a commit forgets the branches that lost,
+        // and their secrets are wanted, too. Not much later, because few may be tentative at once.
+        if record.height() > committed_height(&control) + OPEN_AT_ONCE
+            && let Some(cid) = committed.pop()
+        {
+            control.commit(cid).map_err(|error| ReplicaError::Open { what: error.to_string() })?;
+        }
+        let (cid, has_epoch) = (record.cid(), record.body().epoch().is_some());
         if let Err(error) = control.insert(record) {
             tracing::warn!(%error, "a stored control record is refused");
         }
-    }
-    // Those of branches that lost, too: the commit forgets them.
-    for record in control.tentative().into_iter().filter(|one| one.body().epoch().is_some()) {
-        if let Some(state) = control.state_after(&record.cid()) {
+        if let Some(state) = control.state_after(&cid).filter(|_| has_epoch) {
             keys.hold(state);
         }
     }

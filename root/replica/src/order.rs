@@ -328,7 +328,7 @@ impl Replica {
                 if self.is_void(log, head.seq) {
                     return Ok(true);
                 }
-                if self.held(log) < head.seq {
+                if self.held(log) < head.seq || self.is_sealed(access, log, head.seq)? {
                     return Ok(false);
                 }
                 let floor = self.logs.get(log).map_or(0, |state| state.row.floor);
@@ -340,6 +340,25 @@ impl Replica {
                 Ok(same)
             }
         }
+    }
+
+    /// Whether an event up to `seq` waits for the secret of its epoch: what it depends on is not
+    /// known, so nothing may be said about its effect. Only a fold meets such events, where it
+    /// reads them before the record that brought the secret; runs of unknown epochs are not taken.
+    fn is_sealed(
+        &self,
+        access: &Access<'_, '_>,
+        log: &LogId,
+        seq: u64,
+    ) -> Result<bool, ReplicaError> {
+        let opened = self.logs.get(log).map_or(0, |state| state.row.opened);
+        for at in opened + 1..=seq {
+            let row: Option<EventRow> = rows::get(access.index, &rows::event_key(log, at))?;
+            if row.is_some_and(|row| row.sealed) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a placed stretch counts as nothing, because its author was not let in by then: it
@@ -377,7 +396,7 @@ impl Replica {
                     Err(error) => tracing::warn!(%error, "an ordered control record has lost"),
                 }
                 if self.control.committed_state().generation() != before.generation() {
-                    self.note_generation(row.seen);
+                    self.note_generation(record, row.seen);
                 }
                 self.note_removals(access, &before)?;
                 self.control_changed(effects);

@@ -140,7 +140,7 @@ impl Replica {
                 self.greet(access, device, control, order, heads, &pins, effects)
             }
             Message::Introduce => {
-                effects.push(Effect::Send(device, self.control_from(1)));
+                self.send_records(device, 1, effects);
                 Ok(())
             }
             Message::Control { records } => {
@@ -188,7 +188,11 @@ impl Replica {
                 Ok(())
             }
             Message::Control { records } => {
+                let more = records.len() >= CONTROL_RECORDS_MAX;
                 self.take_control(tick, access, device, records, effects)?;
+                if !self.control.state().is_live(&device) && more {
+                    return Ok(());
+                }
                 if !self.control.state().is_live(&device) {
                     effects.push(Effect::Close(device, CloseReason::NotAdmitted));
                     return Ok(());
@@ -237,6 +241,7 @@ impl Replica {
         // Again what the hello said: heads may have moved since, and acknowledge some of its own.
         self.session_step(access, device, SessionInput::OursMoved(ours), effects)?;
         self.want_again(device, effects);
+        self.show_lost_epochs(device, effects);
         self.offer_pins(access, device, effects)?;
         self.settle_doubt(access);
         Ok(())

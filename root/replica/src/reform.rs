@@ -22,7 +22,7 @@ use rhizome_identity::{
     Author, ControlBody, ControlLog, ControlRecord, DeviceId, RecoveryKit, Reform, Removal,
     RevokeReason, WAITING_BYTES_MAX,
 };
-use rhizome_log::{Head, LogId, Seen};
+use rhizome_log::{Head, LogId, Place, Seen};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most control records kept aside that lost to what is committed here, because a reform may build
 /// on them: an admin that is cut off writes a few.
 const ASIDE_MAX: usize = 256;
+
+/// Most of them that one sender brought and nothing here leads to yet: an honest one sends parents
+/// first, so a few wait for a moment. Whoever sends more pushes out its own.
+const ASIDE_OF_ONE_MAX: usize = ASIDE_MAX / 4;
 
 /// What a person asks for when the quorum is lost.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,8 +49,19 @@ pub struct ReformPlan {
 /// What was ordered and does not count any more.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cut {
-    /// The places, in the order they had, and what they named.
-    void: Vec<(Seen, EntryBody)>,
+    /// The places, in the order they had.
+    void: Vec<Void>,
+}
+
+/// One place that does not count, as it lies in the segments. The same place may count again once
+/// a stronger reform is known, and then it is stored again, further behind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Void {
+    seen: Seen,
+    /// What it named.
+    body: EntryBody,
+    /// Where its block lies.
+    place: Place,
 }
 
 /// A record that lost to what is committed.
@@ -57,6 +72,10 @@ struct Aside {
     seen: bool,
     /// It is durable, or about to be.
     staged: bool,
+    /// It holds where it stands. Others may be made up by anybody.
+    proven: bool,
+    /// The device that brought it; those who are unknown count as one.
+    from: Option<DeviceId>,
 }
 
 /// A branch of the control log that wins over what is committed here.
@@ -76,14 +95,11 @@ pub(crate) struct Reforms {
     contested: BTreeSet<u64>,
     /// Records that lost to what is committed here, or wait for such.
     aside: BTreeMap<Cid, Aside>,
-    /// Their bytes, of those that a peer sent.
-    aside_bytes: usize,
     /// The branch that wins, once one does.
     rival: Option<Rival>,
     /// What was redone here before.
     cut: Cut,
-    /// How often each place was: stored once more after that, it counts again.
-    void: BTreeMap<[u8; 32], usize>,
+    void: BTreeMap<[u8; 32], Place>,
     /// What was placed behind the base and is held here, in its old order.
     repeat: Vec<(LogId, Head)>,
     /// The driver must fold everything anew.
@@ -97,22 +113,59 @@ impl Reforms {
     pub(crate) fn open(access: &Access<'_, '_>) -> Result<Self, ReplicaError> {
         let cut: Option<Cut> = rows::get(access.index, &rows::cut_key())?;
         let cut = cut.unwrap_or_default();
-        let mut void = BTreeMap::new();
-        cut.void.iter().for_each(|(seen, _)| *void.entry(seen.c).or_default() += 1);
+        let mut void: BTreeMap<[u8; 32], Place> = BTreeMap::new();
+        for one in &cut.void {
+            let last = void.entry(one.seen.c).or_insert(one.place);
+            *last = one.place.max(*last);
+        }
         Ok(Self { cut, void, ..Self::default() })
     }
 
-    /// Whether a place that a fold comes upon does not count any more. It counts if it was stored
-    /// more often than it was undone: who went back too far is told of it again.
-    pub(crate) fn is_void(&mut self, seen: &Seen) -> bool {
-        let left = self.void.get_mut(&seen.c).filter(|left| **left > 0);
-        left.map(|left| *left -= 1).is_some()
+    /// Makes room for one more record of a sender among those that nothing leads to yet: it pushes
+    /// out its own, or, where all together are too many, those of who brought most.
+    fn make_room(&mut self, from: Option<DeviceId>, bytes: usize) {
+        loop {
+            let mut count: BTreeMap<Option<DeviceId>, usize> = BTreeMap::new();
+            let mut held = bytes;
+            for one in self.aside.values().filter(|one| !one.proven) {
+                *count.entry(one.from).or_default() += 1;
+                held += one.record.to_bytes().len();
+            }
+            let is_full = count.values().sum::<usize>() >= ASIDE_MAX || held > WAITING_BYTES_MAX;
+            let most = count.iter().max_by_key(|(_, count)| **count).map(|(from, _)| *from);
+            let whose = match count.get(&from) {
+                Some(own) if *own >= ASIDE_OF_ONE_MAX => from,
+                _ if is_full => match most {
+                    Some(most) => most,
+                    None => return,
+                },
+                _ => return,
+            };
+            let of = |one: &&Aside| !one.proven && one.from == whose;
+            let out = self.aside.iter().find(|(_, one)| of(one)).map(|(cid, _)| *cid);
+            let Some(out) = out else { return };
+            self.aside.remove(&out);
+        }
+    }
+
+    /// Notes that a record holds where it stands; `false` if its author wrote too many such.
+    fn prove(&mut self, record: &ControlRecord) -> bool {
+        let by = |one: &&Aside| one.proven && one.record.author() == record.author();
+        let known = self.aside.values().filter(by).count();
+        let Some(aside) = self.aside.get_mut(&record.cid()) else { return false };
+        (aside.seen, aside.proven) = (true, aside.proven || known < ASIDE_MAX);
+        aside.proven
+    }
+
+    /// Whether a place that lies there in the segments does not count any more.
+    pub(crate) fn is_void(&self, seen: &Seen, place: Place) -> bool {
+        self.void.get(&seen.c).is_some_and(|last| place <= *last)
     }
 
     /// The last place of a generation that was void here and may have been signed.
     pub(crate) fn void_to(&self, generation: u64) -> Option<u64> {
-        let of = self.cut.void.iter().filter(|(seen, _)| seen.g == generation);
-        of.map(|(seen, _)| seen.i).max()
+        let of = self.cut.void.iter().filter(|one| one.seen.g == generation);
+        of.map(|one| one.seen.i).max()
     }
 }
 
@@ -133,14 +186,18 @@ impl Replica {
     /// Notes what is void, before the index is emptied.
     pub fn rewind(&self, access: &mut Access<'_, '_>) -> Result<(), ReplicaError> {
         let mut cut = self.reforms.cut.clone();
-        cut.void.extend(self.void_places(access)?);
+        for one in self.void_places(access)? {
+            if !self.reforms.is_void(&one.seen, one.place) {
+                cut.void.push(one);
+            }
+        }
         tracing::warn!(places = cut.void.len(), "the order is redone from a reform's base");
         rows::put(access, rows::cut_key(), &cut);
         Ok(())
     }
 
     /// The places held here that the winning branch does not continue.
-    fn void_places(&self, access: &Access<'_, '_>) -> Result<Vec<(Seen, EntryBody)>, ReplicaError> {
+    fn void_places(&self, access: &Access<'_, '_>) -> Result<Vec<Void>, ReplicaError> {
         let (bases, opened) = match &self.reforms.rival {
             Some(rival) => {
                 let new = reforms_of(rival.log.chain_from(rival.fork + 1));
@@ -156,9 +213,8 @@ impl Replica {
         };
         let found: Vec<(Vec<u8>, EntryRow)> = rows::scan(access.index, &[space::ENTRY])?;
         let rows = found.into_iter().map(|(_, row)| row).filter(|row| is_void(&row.seen));
-        let void: Vec<(Seen, EntryBody)> = rows.map(|row| (row.seen, row.body)).collect();
-        let shared = void.iter().take_while(|(seen, body)| self.is_shared(seen, body)).count();
-        Ok(void[shared..].to_vec())
+        let void = rows.map(|EntryRow { seen, body, place, .. }| Void { seen, body, place });
+        Ok(void.skip_while(|one| self.is_shared(&one.seen, &one.body)).collect())
     }
 
     /// The generation of a reform that goes on from a place where this replica has another, or none
@@ -242,13 +298,18 @@ impl Replica {
     /// Notes which reforms count.
     pub(crate) fn learn_reforms(&mut self) {
         self.reforms.bases = reforms_of(self.control.chain_from(1));
-        let chain = self.control.chain_from(1);
-        let ours: BTreeSet<Cid> = chain.into_iter().map(ControlRecord::cid).collect();
-        let beside = self.control.tentative();
-        let beside = beside.into_iter().filter(|record| !ours.contains(&record.cid()));
-        let rivals = beside.filter_map(as_reform).map(|reform| reform.generation);
+        let tentative = self.control.tentative().into_iter();
+        let reforms = tentative.filter_map(|record| Some((record, as_reform(record)?.generation)));
+        let rivals = reforms.filter(|(record, _)| self.height_of(&record.cid()).is_none());
+        let rivals = rivals.map(|(_, generation)| generation);
         let contested = rivals.filter(|generation| self.reforms.bases.contains_key(generation));
         self.reforms.contested.extend(contested.collect::<Vec<_>>());
+    }
+
+    /// Whether one of these records is a reform.
+    pub(crate) fn has_reform<'a>(&self, records: impl IntoIterator<Item = &'a Cid>) -> bool {
+        let mut known = records.into_iter().filter_map(|cid| self.control.record(cid));
+        known.any(|record| as_reform(record).is_some())
     }
 
     /// The newest reform that counts.
@@ -299,30 +360,27 @@ impl Replica {
     }
 
     /// Keeps a record that lost to what is committed: a reform may build on it.
-    pub(crate) fn set_aside(&mut self, record: ControlRecord) {
+    pub(crate) fn set_aside(&mut self, record: ControlRecord, from: Option<DeviceId>) {
         if let Some(reform) = as_reform(&record) {
             self.reforms.contested.insert(reform.generation);
         }
         let (cid, bytes) = (record.cid(), record.to_bytes().len());
-        let reforms = &mut self.reforms;
-        let fits =
-            reforms.aside.len() < ASIDE_MAX && reforms.aside_bytes + bytes <= WAITING_BYTES_MAX;
-        if fits && !reforms.aside.contains_key(&cid) {
-            reforms.aside_bytes += bytes;
-            reforms.aside.insert(cid, Aside { record, seen: false, staged: false });
+        if self.reforms.aside.contains_key(&cid) {
+            return;
         }
+        let from = from.filter(|device| self.control.state().device(device).is_some());
+        self.reforms.make_room(from, bytes);
+        let aside = Aside { record, seen: false, staged: false, proven: false, from };
+        self.reforms.aside.insert(cid, aside);
     }
 
     /// Keeps records that lost to one that is committed now: a reform may build on them.
     pub(crate) fn set_aside_lost(&mut self, lost: Vec<ControlRecord>) {
         for record in lost {
-            if let Some(before) = self.reforms.aside.remove(&record.cid()) {
-                let bytes = before.record.to_bytes().len();
-                self.reforms.aside_bytes = self.reforms.aside_bytes.saturating_sub(bytes);
-            }
-            self.set_aside(record.clone());
+            self.reforms.aside.remove(&record.cid());
+            self.set_aside(record.clone(), None);
             if let Some(aside) = self.reforms.aside.get_mut(&record.cid()) {
-                aside.staged = true;
+                (aside.staged, aside.proven) = (true, true);
             }
         }
     }
@@ -348,11 +406,11 @@ impl Replica {
             }
             let mut log = self.control.reopened(fork);
             let holds = path.iter().all(|record| log.insert(record.clone()).is_ok());
-            if let Some(aside) = self.reforms.aside.get_mut(&record.cid()) {
-                aside.seen = true;
-            }
             let state = log.state_after(&record.cid()).filter(|_| holds);
-            let Some(state) = state else { continue };
+            let Some(state) = state.filter(|_| self.reforms.prove(&record)) else {
+                self.reforms.aside.remove(&record.cid());
+                continue;
+            };
             if record.body().epoch().is_some() {
                 self.keys.hold(state);
             }
@@ -375,12 +433,16 @@ impl Replica {
 
     /// What earlier runs set aside: peers may need it.
     pub(crate) fn remember_aside(&mut self, lost: &[ControlRecord]) {
-        if self.reforms.bases.is_empty() {
+        let is_reform = |record: &ControlRecord| as_reform(record).is_some();
+        if self.reforms.bases.is_empty() && !lost.iter().any(is_reform) {
             return;
         }
         for record in lost.iter().take(ASIDE_MAX) {
-            let aside = Aside { record: record.clone(), seen: true, staged: true };
-            self.reforms.aside.entry(record.cid()).or_insert(aside);
+            // Power may have failed between a reform that wins and the going back.
+            let seen = !is_reform(record);
+            let (record, from) = (record.clone(), None);
+            let aside = Aside { record, seen, staged: true, proven: true, from };
+            self.reforms.aside.entry(aside.record.cid()).or_insert(aside);
         }
     }
 
@@ -486,8 +548,8 @@ impl Replica {
     /// What was ordered before a rewind and is held here is placed first, in its old order.
     pub(crate) fn find_repeated(&mut self, access: &Access<'_, '_>) -> Result<(), ReplicaError> {
         let mut repeat = Vec::new();
-        for (_, body) in &self.reforms.cut.void {
-            let EntryBody::Range { log, head, .. } = body else { continue };
+        for one in &self.reforms.cut.void {
+            let EntryBody::Range { log, head, .. } = &one.body else { continue };
             let row: Option<EventRow> = rows::get(access.index, &rows::event_key(log, head.seq))?;
             if row.is_some_and(|row| row.id == head.id) {
                 repeat.push((*log, *head));

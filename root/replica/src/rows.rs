@@ -135,6 +135,9 @@ pub(crate) struct EventRow {
     pub deps: Vec<Dep>,
     /// Its effective clock, once opened.
     pub clock: Clock,
+    /// The secret that it is sealed under was not known: what it depends on is not known either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 /// Where an entry lies, and the chain hash after it.

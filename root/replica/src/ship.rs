@@ -171,7 +171,10 @@ impl Replica {
         for event in events.into_iter().filter(|event| event.header.seq > held_seq) {
             let payload = self.open_event(&event);
             let (seq, id) = (event.header.seq, event.id);
-            self.stage_event(event, StagedEvent { log, seq, id, payload, ticket: None });
+            self.stage_event(
+                event,
+                StagedEvent { log, seq, id, payload, sealed: false, ticket: None },
+            );
         }
         self.stage_signature(signature);
         Ok(())
@@ -216,7 +219,7 @@ impl Replica {
         }
     }
 
-    fn knows_epoch(&self, epoch: &rhizome_identity::EpochId) -> bool {
+    pub(crate) fn knows_epoch(&self, epoch: &rhizome_identity::EpochId) -> bool {
         !self.keys.can_read() || self.keys.has_epoch(epoch)
     }
 }

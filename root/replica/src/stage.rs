@@ -21,6 +21,8 @@ pub(crate) struct StagedEvent {
     pub id: EventId,
     /// Its contents, where this replica could open it.
     pub payload: Option<Payload>,
+    /// The secret that it is sealed under is not known yet.
+    pub sealed: bool,
     /// Who waits for it.
     pub ticket: Option<Ticket>,
 }

@@ -146,6 +146,8 @@ impl Replica {
             Input::Opened => {
                 self.settle_doubt(access);
                 self.find_owed(access)?;
+                self.contest(access)?;
+                self.settle_reform(access)?;
                 self.find_repeated(access)?;
                 self.control_changed(&mut effects);
             }

@@ -2,6 +2,7 @@
 
 mod contested;
 mod feed;
+mod rebuilt;
 mod reform;
 mod removed;
 mod world;

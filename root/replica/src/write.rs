@@ -68,7 +68,9 @@ impl Replica {
         let (log, seq, id) = (event.header.log, event.header.seq, event.id);
         let bytes = event.body.len();
         let ticket = Some(ticket);
-        self.stage_event(event, StagedEvent { log, seq, id, payload: Some(payload), ticket });
+        let payload = Some(payload);
+        let staged = StagedEvent { log, seq, id, payload, sealed: false, ticket };
+        self.stage_event(event, staged);
         let unsigned = self.unsigned.entry(log).or_default();
         *unsigned += bytes;
         if *unsigned >= RUN_BYTES_MAX / 2 {

@@ -405,9 +405,9 @@ impl ControlLog {
         (generation, placed.weight, placed.record.body().revocations(), Reverse(cid))
     }
 
-    /// The reforms that a branch leads to. The strongest is the one of the newest generation, then as
-    /// at any fork. Nothing else can go on after a quorum is lost, so a branch with a reform goes
-    /// before one without.
+    /// The reforms that a branch leads to. The strongest is the one of the newest generation, then
+    /// as at any fork. Nothing else can go on after a quorum is lost, so a branch with a reform
+    /// goes before one without.
     fn reforms_from(&self, cid: Cid) -> Vec<Strength> {
         let generation = |cid: &Cid| match self.records[cid].record.body() {
             ControlBody::Reform(reform) => Some(reform.generation),

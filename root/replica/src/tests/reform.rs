@@ -8,10 +8,10 @@ use rhizome_identity::ControlError;
 use rhizome_identity::DeviceKind::{CloudPeer, Laptop, Phone};
 use std::collections::BTreeMap;
 
-const LAPTOP: usize = 0;
+pub(super) const LAPTOP: usize = 0;
 
 /// A laptop and a phone, both admins, and a cloud peer that alone orders; all hold "begin".
-fn three() -> (World, usize, usize) {
+pub(super) fn three() -> (World, usize, usize) {
     let mut world = World::new(Laptop);
     let phone = world.link(LAPTOP, Phone);
     let cloud = world.link(LAPTOP, CloudPeer);
@@ -27,7 +27,7 @@ fn three() -> (World, usize, usize) {
     (world, phone, cloud)
 }
 
-fn part(world: &mut World, devices: &[usize]) {
+pub(super) fn part(world: &mut World, devices: &[usize]) {
     for (n, a) in devices.iter().enumerate() {
         for b in &devices[n + 1..] {
             world.disconnect(*a, *b);
@@ -36,7 +36,7 @@ fn part(world: &mut World, devices: &[usize]) {
 }
 
 /// Connects everybody until nobody hangs up any more.
-fn meet(world: &mut World, devices: &[usize]) {
+pub(super) fn meet(world: &mut World, devices: &[usize]) {
     for _ in 0..6 {
         for (n, a) in devices.iter().enumerate() {
             for b in &devices[n + 1..] {
@@ -51,7 +51,7 @@ fn meet(world: &mut World, devices: &[usize]) {
 
 /// That all of them follow one control log and one order, in which exactly these took effect.
 #[track_caller]
-fn agree(world: &World, devices: &[usize], bodies: &[&str]) {
+pub(super) fn agree(world: &World, devices: &[usize], bodies: &[&str]) {
     let first = &world.nodes[devices[0]].replica;
     let (head, applied) = (first.control().committed_head(), first.applied());
     for at in devices {

@@ -594,6 +594,14 @@ impl World {
         }
     }
 
+    /// Puts a block of a node behind all others.
+    pub fn read_last(&mut self, at: usize, cid: Cid) {
+        let mut shelf = self.nodes[at].shelf.0.lock().unwrap();
+        let from = shelf.iter().position(|block| block.cid == cid).unwrap();
+        let block = shelf.remove(from);
+        shelf.push(block);
+    }
+
     /// Loses the last blocks of a node, as a torn write does.
     pub fn cut_blocks(&mut self, at: usize, count: usize) {
         let mut shelf = self.nodes[at].shelf.0.lock().unwrap();

@@ -86,7 +86,7 @@ fn a_branch_that_the_kit_signed_for_stays_so_when_a_device_reforms_on_top_of_it(
     let on_top = record(&branch, &[1], 3, reform(branch.state(), &[1], &[]));
     let kits = [plain, light, more.clone()];
     assert_eq!(winner(&log, &kits), more.cid());
-    assert_eq!(winner(&log, &[&kits[..], &[on_top.clone()]].concat()), on_top.cid());
+    assert_eq!(winner(&log, &[&kits[..], std::slice::from_ref(&on_top)].concat()), on_top.cid());
 }
 
 #[test]
