@@ -69,6 +69,18 @@ impl App {
         Ok(())
     }
 
+    /// Whether every collection of a name may be read, wherever it lies.
+    pub(crate) fn check_group(&self, name: &str) -> Result<(), Error> {
+        if self.scopes.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "app {} did not ask to read every collection named `{name}`: it names collections",
+            self.name
+        );
+        Err(Error::new(Code::PermissionDenied, message))
+    }
+
     /// Whether `collection` may be used in this way.
     pub(crate) fn check(&self, collection: &CollectionPath, verb: Verb) -> Result<(), Error> {
         let path = collection.as_str();

@@ -4,8 +4,9 @@ use crate::app::{App, Verb};
 use crate::batch::Batch;
 use crate::collection::Collection;
 use crate::error::Error;
+use crate::query::Query;
 use crate::written::Written;
-use rhizome_doc::{Documents, Mutation};
+use rhizome_doc::{Documents, Mutation, Scope};
 use rhizome_log::Overlay;
 use rhizome_pod::Handle;
 use rhizome_schema::{Code, CollectionPath};
@@ -34,6 +35,18 @@ impl Database {
         let path = CollectionPath::parse(path)?;
         self.check(&path, Verb::Read)?;
         Ok(Collection::new(self.clone(), path))
+    }
+
+    /// All documents of every collection of this name, wherever it lies; for an app that asks for
+    /// all of its own.
+    pub fn collection_group<T>(&self, name: &str) -> Result<Query<T>, Error> {
+        let path = CollectionPath::parse(name)?;
+        if path.parent().is_some() {
+            let message = format!("a group of collections has a name, and `{name}` is a path");
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        self.shared.app.check_group(name)?;
+        Ok(Query::new(self.clone(), Scope::Group(name.to_owned())))
     }
 
     /// Writes that apply together or not at all.

@@ -169,3 +169,48 @@ async fn a_document_of_another_form_is_an_error_and_no_panic() {
     assert_eq!(odd.set(&huge).await.err().unwrap().code(), Code::InvalidArgument);
     rhizome.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_say_all_that_firestore_can() {
+    let dir = folder();
+    let (rhizome, db) = open(&dir).await;
+    let todos = db.collection::<Todo>("todos").unwrap();
+    for rank in 0..8 {
+        let one = todo(if rank % 2 == 0 { "even" } else { "odd" }, rank);
+        todos.doc(&format!("t{rank}")).unwrap().set(&one).await.unwrap();
+    }
+    let ranks = |found: Vec<Document<Todo>>| -> Vec<i64> {
+        found.iter().map(|one| one.data.rank).collect()
+    };
+    let high = where_field("rank", Operator::GreaterOrEqual, 6);
+    let first =
+        all([where_field("text", Operator::Equal, "odd"), where_field("rank", Operator::Less, 3)]);
+    let found = todos.query().and(any([high, first])).get().await.unwrap();
+    assert_eq!(ranks(found), [1, 6, 7]);
+    let not = todos.query().filter("rank", Operator::NotIn, [0, 1, 2, 3]).get().await.unwrap();
+    assert_eq!(ranks(not), [4, 5, 6, 7]);
+    let by_rank = || todos.query().order_by("rank", Direction::Ascending);
+    let page = by_rank().start_after(2).end_before([6]).limit(2).get().await.unwrap();
+    assert_eq!(ranks(page), [3, 4]);
+    let last = by_rank().end_at(5).limit_to_last(2).get().await.unwrap();
+    assert_eq!(ranks(last), [4, 5]);
+    let named = todos.query().filter("__name__", Operator::In, ["t7", "t1", "none"]);
+    assert_eq!(ranks(named.get().await.unwrap()), [1, 7]);
+    let odd = || todos.query().filter("text", Operator::Equal, "odd");
+    assert_eq!(odd().count().await.unwrap(), 4);
+    assert_eq!(odd().sum("rank").await.unwrap(), Value::Int(16));
+    assert_eq!(odd().average("rank").await.unwrap(), Value::Double(4.0));
+    let refused =
+        by_rank().filter("text", Operator::NotEqual, "x").filter("done", Operator::NotEqual, true);
+    assert_eq!(refused.get().await.err().unwrap().code(), Code::InvalidArgument);
+
+    let narrow = db.collection_group::<Todo>("todos").err().unwrap();
+    assert_eq!(narrow.code(), Code::PermissionDenied);
+    let whole = rhizome.connect(App::new("org.example.todo")).unwrap();
+    let below = whole.collection::<Todo>("friends/ana/todos").unwrap();
+    below.doc("t9").unwrap().set(&todo("below", 9)).await.unwrap();
+    let everywhere = whole.collection_group::<Todo>("todos").unwrap();
+    let found = everywhere.order_by("rank", Direction::Descending).limit(2).get().await.unwrap();
+    assert_eq!(ranks(found), [9, 7]);
+    rhizome.close().await;
+}

@@ -1,6 +1,7 @@
 //! Documents: reading, writing, finding, watching. Values are JSON in the loss-free form of
 //! `rhizome_schema::json`.
 
+use crate::select::Selection;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -308,17 +309,11 @@ pub struct QueryRequest {
     /// The app; the pod's own if not given.
     #[serde(default)]
     pub app: Option<String>,
-    /// The collection.
+    /// The collection; of a group, its name alone.
     pub collection: String,
-    /// Conditions that all hold.
-    #[serde(default, rename = "where")]
-    pub filters: Vec<Filter>,
-    /// The order; by id if not given.
-    #[serde(default)]
-    pub order: Vec<OrderBy>,
-    /// How many at most.
-    #[serde(default)]
-    pub limit: Option<u64>,
+    /// Which of its documents; these fields stand beside the others.
+    #[serde(flatten)]
+    pub selection: Selection,
     /// Whether to say how it was found.
     #[serde(default)]
     pub explain: bool,
@@ -332,6 +327,40 @@ pub struct QueryAnswer {
     /// How it was found, if asked for.
     #[serde(default)]
     pub explain: Option<Explain>,
+}
+
+/// A number about a result.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// How many documents there are.
+    Count,
+    /// The sum of a field's numbers.
+    Sum(String),
+    /// Their average; null if there are none.
+    Average(String),
+}
+
+/// Asks for numbers about the documents of a query that have every field the numbers are of.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AggregateRequest {
+    /// The app; the pod's own if not given.
+    #[serde(default)]
+    pub app: Option<String>,
+    /// The collection; of a group, its name alone.
+    pub collection: String,
+    /// Which of its documents; these fields stand beside the others.
+    #[serde(flatten)]
+    pub selection: Selection,
+    /// The numbers.
+    pub numbers: Vec<Aggregate>,
+}
+
+/// The numbers asked for, in that order.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AggregateAnswer {
+    /// They, as values of documents are written.
+    pub values: Vec<Value>,
 }
 
 /// How a query was answered.
@@ -357,15 +386,9 @@ pub struct WatchRequest {
     pub app: Option<String>,
     /// The collection, or the path of one document.
     pub path: String,
-    /// Conditions that all hold.
-    #[serde(default, rename = "where")]
-    pub filters: Vec<Filter>,
-    /// The order; by id if not given.
-    #[serde(default)]
-    pub order: Vec<OrderBy>,
-    /// How many at most.
-    #[serde(default)]
-    pub limit: Option<u64>,
+    /// Which of its documents; these fields stand beside the others.
+    #[serde(flatten)]
+    pub selection: Selection,
     /// Whether to tell when only the durability changed.
     #[serde(default)]
     pub metadata: bool,

@@ -21,6 +21,7 @@ pub mod pod;
 mod problem;
 pub mod recovery;
 mod secret;
+pub mod select;
 #[cfg(test)]
 mod shapes;
 pub mod snapshot;

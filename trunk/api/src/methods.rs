@@ -96,6 +96,8 @@ methods! {
     DataBatch = "data.batch": data::BatchRequest => data::WriteAnswer;
     /// Finds documents of a collection.
     DataQuery = "data.query": data::QueryRequest => data::QueryAnswer;
+    /// Counts, sums and averages documents of a collection.
+    DataAggregate = "data.aggregate": data::AggregateRequest => data::AggregateAnswer;
     /// Finds documents and tells every change from then on.
     DataWatch = "data.watch": data::WatchRequest => Empty, data::WatchEvent;
     /// Says who changed a document, when, and on which device.

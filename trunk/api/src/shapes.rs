@@ -15,7 +15,7 @@ const FIXTURE: &str = include_str!("../fixtures/v1.json");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/format/local-api.md");
 
 /// The modules whose types travel, in the order of the page.
-const SOURCES: [(&str, &str); 15] = [
+const SOURCES: [(&str, &str); 16] = [
     ("", include_str!("method.rs")),
     ("", include_str!("envelope.rs")),
     ("", include_str!("error.rs")),
@@ -26,6 +26,7 @@ const SOURCES: [(&str, &str); 15] = [
     ("cluster", include_str!("cluster.rs")),
     ("peer", include_str!("peer.rs")),
     ("data", include_str!("data.rs")),
+    ("select", include_str!("select.rs")),
     ("log", include_str!("log.rs")),
     ("snapshot", include_str!("snapshot.rs")),
     ("recovery", include_str!("recovery.rs")),

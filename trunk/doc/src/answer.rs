@@ -1,14 +1,16 @@
 //! Answering queries from the index: choosing a plan, building what is missing, reading a range.
 
 use crate::change::Doc;
+use crate::condition::Branch;
 use crate::engine::{DocumentError, Documents, damaged};
-use crate::field_index::{self, FieldIndex, INDEXES_MAX, Part, PartKind, push_part};
+use crate::field_index::{self, FieldIndex, INDEXES_MAX, Part};
 use crate::keys;
-use crate::query::{Direction, Operator, Plan, Query, QueryError};
+use crate::plan::{Keys, Plan, Step, bounds, index_parts};
+use crate::query::{Direction, Query, QueryError};
 use crate::record::Record;
+use crate::scope::Scope;
 use rhizome_log::{Index, Overlay, prefix_end};
-use rhizome_schema::{Code, CollectionPath, DocPath, Value};
-use std::collections::BTreeSet;
+use rhizome_schema::{Code, DocPath};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -42,7 +44,7 @@ pub enum Building {
     Complete,
     /// There are documents left; call again.
     More,
-    /// The collection has [`INDEXES_MAX`] indexes already; the query goes on scanning.
+    /// The scope has [`INDEXES_MAX`] indexes already; the query goes on scanning.
     Full,
 }
 
@@ -50,24 +52,24 @@ impl Documents {
     /// How `query` would be answered now.
     pub fn plan(&self, index: &dyn Index, query: &Query) -> Result<Plan, AnswerError> {
         query.validate()?;
-        let Some(parts) = query.index_parts() else {
-            return Ok(Plan::Names { reverse: query.name_direction() == Direction::Descending });
-        };
-        let known = self.indexes(index, &query.collection)?;
-        let fits = known.into_iter().find(|one| one.complete && one.parts == parts);
-        Ok(match fits {
-            Some(one) => Plan::Range { number: one.number, parts },
-            None => Plan::Scan { wanted: parts },
-        })
+        let known = self.indexes(index, &query.scope)?;
+        let mut steps = Vec::new();
+        for branch in query.branches() {
+            match step(query, &branch, &known) {
+                Ok(step) => steps.push(step),
+                Err(wanted) => return Ok(Plan::Scan { wanted }),
+            }
+        }
+        Ok(Plan::Read(steps))
     }
 
-    /// The indexes of a collection.
+    /// The indexes of a scope.
     pub fn indexes(
         &self,
         index: &dyn Index,
-        collection: &CollectionPath,
+        scope: &Scope,
     ) -> Result<Vec<FieldIndex>, DocumentError> {
-        let key = field_index::registry_key(&self.keys, collection);
+        let key = field_index::registry_key(&self.keys, scope);
         field_index::read_registry(index.get(&key)?.as_deref())
     }
 
@@ -76,11 +78,11 @@ impl Documents {
     pub fn build_index(
         &self,
         overlay: &mut Overlay<'_>,
-        collection: &CollectionPath,
+        scope: &Scope,
         parts: &[Part],
         documents_max: usize,
     ) -> Result<Building, DocumentError> {
-        let key = field_index::registry_key(&self.keys, collection);
+        let key = field_index::registry_key(&self.keys, scope);
         let mut known = field_index::read_registry(overlay.get(&key)?.as_deref())?;
         let at = match known.iter().position(|one| one.parts == parts) {
             Some(at) => at,
@@ -96,7 +98,7 @@ impl Documents {
         if one.complete {
             return Ok(Building::Complete);
         }
-        let prefix = self.keys.with(keys::VIEW, &collection.key());
+        let prefix = self.views(scope);
         let from = if one.cursor.is_empty() { prefix.clone() } else { one.cursor.clone() };
         let mut seen: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         overlay.scan(&from, prefix_end(&prefix).as_deref(), &mut |key, value| {
@@ -115,9 +117,9 @@ impl Documents {
         }
         for (key, value) in seen {
             let (path, record) = self.read_view(&key, &value)?;
-            if let Some(fields) = &record.value {
-                for key in field_index::entry_keys(&self.keys, one, &path, fields) {
-                    overlay.put(key, path.id_key());
+            if let Some(fields) = record.value.as_ref().filter(|_| scope.holds(&path)) {
+                for key in field_index::entry_keys(&self.keys, scope, one, &path, fields) {
+                    overlay.put(key, scope.entry(&path));
                 }
             }
         }
@@ -133,36 +135,130 @@ impl Documents {
         Ok((path, Record::from_bytes(value).map_err(damaged("document"))?))
     }
 
+    /// What begins the keys of all documents that may be in a scope.
+    fn views(&self, scope: &Scope) -> Vec<u8> {
+        match scope {
+            Scope::Collection(collection) => self.keys.with(keys::VIEW, &collection.key()),
+            Scope::Group(_) => self.keys.space(keys::VIEW),
+        }
+    }
+
     /// The documents of the result, in order.
     pub fn query(&self, index: &dyn Index, query: &Query) -> Result<Vec<Arc<Doc>>, AnswerError> {
-        match self.plan(index, query)? {
-            Plan::Range { number, parts } => self.read_range(index, query, number, &parts),
-            Plan::Names { reverse } => self.read_names(index, query, reverse, query.limit),
+        query.validate()?;
+        if query.last {
+            let mut docs = self.query(index, &query.reversed())?;
+            docs.reverse();
+            return Ok(docs);
+        }
+        let steps = match self.plan(index, query)? {
+            Plan::Read(steps) => steps,
             Plan::Scan { .. } => {
-                let mut docs = self.read_names(index, query, false, None)?;
-                docs.sort_by(|a, b| query.compare(a, b));
-                docs.truncate(query.limit.unwrap_or(usize::MAX));
-                Ok(docs)
+                let views = self.views(&query.scope);
+                let keys = Keys { to: prefix_end(&views), from: views };
+                let docs = self.read_views(index, query, &keys, None)?;
+                return Ok(merged(query, docs));
+            }
+        };
+        let (mut docs, many) = (Vec::new(), steps.len() > 1);
+        for (branch, step) in query.branches().iter().zip(&steps) {
+            docs.append(&mut self.read(index, query, branch, step)?);
+        }
+        Ok(if many { merged(query, docs) } else { docs })
+    }
+
+    /// The first documents of one branch.
+    fn read(
+        &self,
+        index: &dyn Index,
+        query: &Query,
+        branch: &Branch,
+        step: &Step,
+    ) -> Result<Vec<Arc<Doc>>, AnswerError> {
+        match step {
+            Step::Document(path) => {
+                let doc = self.get(index, path)?.filter(|doc| query.matches(doc));
+                Ok(doc.into_iter().collect())
+            }
+            Step::Names => {
+                let keys = bounds(query, branch, &[], self.views(&query.scope));
+                self.read_views(index, query, &keys, query.limit)
+            }
+            Step::Range { number, parts } => {
+                let prefix = field_index::entry_prefix(&self.keys, &query.scope, *number);
+                self.read_range(index, query, &bounds(query, branch, parts, prefix))
             }
         }
     }
 
-    fn read_names(
+    fn read_views(
         &self,
         index: &dyn Index,
         query: &Query,
-        reverse: bool,
+        keys: &Keys,
         limit: Option<usize>,
     ) -> Result<Vec<Arc<Doc>>, AnswerError> {
-        let prefix = self.keys.with(keys::VIEW, &query.collection.key());
-        let mut docs = Vec::new();
-        let mut wrong = Ok(());
-        rhizome_log::scan_prefix(index, &prefix, reverse, &mut |key, value| {
-            match self.read_view(key, value) {
-                Ok((path, record)) => {
-                    let matching = Doc::of(&path, &record).filter(|doc| query.matches(&doc.fields));
-                    docs.extend(matching);
-                }
+        let found = |key: &[u8], value: &[u8]| {
+            let (path, record) = self.read_view(key, value)?;
+            Ok(Doc::of(&path, &record))
+        };
+        collect(index, query, keys, limit, &found)
+    }
+
+    fn read_range(
+        &self,
+        index: &dyn Index,
+        query: &Query,
+        keys: &Keys,
+    ) -> Result<Vec<Arc<Doc>>, AnswerError> {
+        let wrong = || damaged("index entry")(rhizome_schema::binary::BinaryError { what: "id" });
+        let found = |_: &[u8], entry: &[u8]| {
+            let path = query.scope.document(entry).ok_or_else(wrong)?;
+            self.get(index, &path)
+        };
+        collect(index, query, keys, query.limit, &found)
+    }
+}
+
+/// What answers a branch; `Err` is the index that it lacks.
+fn step(query: &Query, branch: &Branch, known: &[FieldIndex]) -> Result<Step, Vec<Part>> {
+    if let Some(path) = branch.name() {
+        return Ok(Step::Document(path.clone()));
+    }
+    let Some(parts) = index_parts(query, branch) else { return Ok(Step::Names) };
+    match known.iter().find(|one| one.complete && one.parts == parts) {
+        Some(one) => Ok(Step::Range { number: one.number, parts }),
+        None => Err(parts),
+    }
+}
+
+/// Documents of several branches, each once, as one result.
+fn merged(query: &Query, mut docs: Vec<Arc<Doc>>) -> Vec<Arc<Doc>> {
+    docs.sort_by(|a, b| query.compare(a, b));
+    docs.dedup_by(|a, b| a.path == b.path);
+    docs.truncate(query.limit.unwrap_or(usize::MAX));
+    docs
+}
+
+/// What a row of the index stands for, if it still exists.
+type Found<'a> = dyn Fn(&[u8], &[u8]) -> Result<Option<Arc<Doc>>, DocumentError> + 'a;
+
+/// The first matching documents between keys, in the direction of the query.
+fn collect(
+    index: &dyn Index,
+    query: &Query,
+    keys: &Keys,
+    limit: Option<usize>,
+    found: &Found<'_>,
+) -> Result<Vec<Arc<Doc>>, AnswerError> {
+    let reverse = query.name_direction() == Direction::Descending;
+    let mut docs = Vec::new();
+    let mut wrong = Ok(());
+    let to = keys.to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    index
+        .scan(Bound::Included(&keys.from), to, reverse, &mut |key, value| {
+            match found(key, value) {
+                Ok(doc) => docs.extend(doc.filter(|doc| query.matches(doc))),
                 Err(error) => wrong = Err(error),
             }
             if wrong.is_err() || limit.is_some_and(|limit| docs.len() >= limit) {
@@ -172,99 +268,8 @@ impl Documents {
             }
         })
         .map_err(DocumentError::from)?;
-        wrong?;
-        Ok(docs)
-    }
-
-    fn read_range(
-        &self,
-        index: &dyn Index,
-        query: &Query,
-        number: u32,
-        parts: &[Part],
-    ) -> Result<Vec<Arc<Doc>>, AnswerError> {
-        let prefix = field_index::entry_prefix(&self.keys, &query.collection, number);
-        let (from, to) = bounds(query, parts, prefix);
-        let reverse = query.name_direction() == Direction::Descending;
-        let mut docs = Vec::new();
-        let mut wrong = Ok(());
-        let to = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        index
-            .scan(Bound::Included(&from), to, reverse, &mut |_, id_key| {
-                match self.entry(index, query, id_key) {
-                    Ok(doc) => docs.extend(doc.filter(|doc| query.matches(&doc.fields))),
-                    Err(error) => wrong = Err(error),
-                }
-                if wrong.is_err() || query.limit.is_some_and(|limit| docs.len() >= limit) {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })
-            .map_err(DocumentError::from)?;
-        wrong?;
-        Ok(docs)
-    }
-
-    fn entry(
-        &self,
-        index: &dyn Index,
-        query: &Query,
-        id_key: &[u8],
-    ) -> Result<Option<Arc<Doc>>, DocumentError> {
-        let wrong = || damaged("index entry")(rhizome_schema::binary::BinaryError { what: "id" });
-        let path = DocPath::from_id_key(&query.collection, id_key).ok_or_else(wrong)?;
-        self.get(index, &path)
-    }
-}
-
-/// The range of an index that holds every match: the values of the equalities, then the
-/// inequalities on the first ordered field. What the range lets through is checked again.
-fn bounds(query: &Query, parts: &[Part], mut prefix: Vec<u8>) -> (Vec<u8>, Option<Vec<u8>>) {
-    let mut used: BTreeSet<&Part> = BTreeSet::new();
-    for part in parts {
-        let wanted = query.filters.iter().find(|filter| {
-            filter.field == part.field
-                && match part.kind {
-                    PartKind::Contains => filter.operator == Operator::ArrayContains,
-                    _ => filter.operator == Operator::Equal,
-                }
-        });
-        let Some(filter) = wanted else { break };
-        push_part(&mut prefix, part.kind, &filter.value);
-        used.insert(part);
-    }
-    let (mut from, mut to) = (prefix.clone(), prefix_end(&prefix));
-    let Some(part) = parts.get(used.len()) else { return (from, to) };
-    for filter in query.filters.iter().filter(|filter| filter.field == part.field) {
-        let ascending = part.kind == PartKind::Ascending;
-        let key = |value: &Value| {
-            let mut key = prefix.clone();
-            push_part(&mut key, part.kind, value);
-            key
-        };
-        let lower = matches!(
-            (filter.operator, ascending),
-            (Operator::Greater | Operator::GreaterOrEqual, true)
-                | (Operator::Less | Operator::LessOrEqual, false)
-        );
-        let upper = matches!(
-            (filter.operator, ascending),
-            (Operator::Less | Operator::LessOrEqual, true)
-                | (Operator::Greater | Operator::GreaterOrEqual, false)
-        );
-        if lower {
-            from = from.max(key(&filter.value));
-        }
-        if upper {
-            let end = prefix_end(&key(&filter.value));
-            to = match (to, end) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-        }
-    }
-    (from, to)
+    wrong?;
+    Ok(docs)
 }
 
 #[cfg(test)]

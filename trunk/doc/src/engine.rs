@@ -19,6 +19,7 @@ use crate::fold::{Records, Refusal, apply_batch};
 use crate::keys::{self, Keys};
 use crate::mutation::{Batch, BatchError};
 use crate::record::Record;
+use crate::scope::Scope;
 use crate::stamp::{Knows, Stamp, Writer};
 use crate::stored::{HistoryEntry, Outcome, Past, Stored, touched};
 use rhizome_identity::DeviceId;
@@ -26,7 +27,7 @@ use rhizome_log::{
     Clock, Delivery, Index, IndexError, LogId, LogTag, OpenEvent, Overlay, Position, scan_prefix,
 };
 use rhizome_schema::binary::BinaryError;
-use rhizome_schema::{Code, CollectionPath, DocPath};
+use rhizome_schema::{Code, DocPath};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -252,8 +253,8 @@ struct Refolded {
 pub(crate) struct Work<'a, 'b> {
     keys: &'a Keys,
     overlay: &'a mut Overlay<'b>,
-    /// Indexes of the collections met so far.
-    indexes: FxHashMap<CollectionPath, Arc<Vec<FieldIndex>>>,
+    /// Indexes of the scopes met so far.
+    indexes: FxHashMap<Scope, Arc<Vec<FieldIndex>>>,
     /// What is pending on the documents met so far, so that settling a long tail scans it once.
     queues: FxHashMap<DocPath, BTreeSet<Stamp>>,
     pub(crate) changes: Vec<Change>,
@@ -596,8 +597,10 @@ impl<'a, 'b> Work<'a, 'b> {
             _ => {}
         }
         let (old, new) = (before.value.as_deref(), after.value.as_deref());
-        let indexes = self.indexes_of(path)?;
-        field_index::update(self.keys, self.overlay, &indexes, path, old, new);
+        for scope in Scope::both(path) {
+            let indexes = self.indexes_of(&scope)?;
+            field_index::update(self.keys, self.overlay, (&scope, &indexes), path, old, new);
+        }
         let change = Change {
             path: path.clone(),
             before: Doc::of(path, before),
@@ -609,14 +612,13 @@ impl<'a, 'b> Work<'a, 'b> {
         Ok(())
     }
 
-    fn indexes_of(&mut self, path: &DocPath) -> Result<Arc<Vec<FieldIndex>>, DocumentError> {
-        let collection = path.collection();
-        if let Some(known) = self.indexes.get(&collection) {
+    fn indexes_of(&mut self, scope: &Scope) -> Result<Arc<Vec<FieldIndex>>, DocumentError> {
+        if let Some(known) = self.indexes.get(scope) {
             return Ok(Arc::clone(known));
         }
-        let bytes = self.overlay.get(&field_index::registry_key(self.keys, &collection))?;
+        let bytes = self.overlay.get(&field_index::registry_key(self.keys, scope))?;
         let indexes = Arc::new(field_index::read_registry(bytes.as_deref())?);
-        self.indexes.insert(collection, Arc::clone(&indexes));
+        self.indexes.insert(scope.clone(), Arc::clone(&indexes));
         Ok(indexes)
     }
 }

@@ -7,14 +7,15 @@
 
 use crate::engine::{DocumentError, damaged};
 use crate::keys::{self, Keys};
+use crate::scope::Scope;
 use rhizome_log::Overlay;
 use rhizome_schema::binary::{self, BinaryError, Reader};
-use rhizome_schema::{CollectionPath, DocPath, FieldPath, Fields, Value, push_order_bytes};
+use rhizome_schema::{DocPath, FieldPath, Fields, Value, push_order_bytes};
 use std::collections::BTreeSet;
 
 const VERSION: u8 = 1;
 
-/// Most indexes of one collection: each costs a key per document and write.
+/// Most indexes of one scope: each costs a key per document and write.
 pub const INDEXES_MAX: usize = 32;
 
 /// How a field takes part in an index.
@@ -37,10 +38,10 @@ pub struct Part {
     pub kind: PartKind,
 }
 
-/// An index of a collection.
+/// An index of a collection, or of a group of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldIndex {
-    /// Its number among the collection's indexes, on this device.
+    /// Its number among the indexes of its scope, on this device.
     pub number: u32,
     /// Its fields.
     pub parts: Vec<Part>,
@@ -50,12 +51,12 @@ pub struct FieldIndex {
     pub(crate) cursor: Vec<u8>,
 }
 
-pub(crate) fn registry_key(keys: &Keys, collection: &CollectionPath) -> Vec<u8> {
-    keys.with(keys::FIELD_INDEX, &collection.key())
+pub(crate) fn registry_key(keys: &Keys, scope: &Scope) -> Vec<u8> {
+    keys.with(keys::FIELD_INDEX, &scope.key())
 }
 
-pub(crate) fn entry_prefix(keys: &Keys, collection: &CollectionPath, number: u32) -> Vec<u8> {
-    let mut key = keys.with(keys::ENTRY, &collection.key());
+pub(crate) fn entry_prefix(keys: &Keys, scope: &Scope, number: u32) -> Vec<u8> {
+    let mut key = keys.with(keys::ENTRY, &scope.key());
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
@@ -167,31 +168,32 @@ fn entries(parts: &[Part], fields: &Fields) -> BTreeSet<Vec<u8>> {
 /// All keys a document has in one index.
 pub(crate) fn entry_keys(
     keys: &Keys,
+    scope: &Scope,
     index: &FieldIndex,
     path: &DocPath,
     fields: &Fields,
 ) -> BTreeSet<Vec<u8>> {
-    let prefix = entry_prefix(keys, &path.collection(), index.number);
-    let id = path.id_key();
-    let whole = |entry: Vec<u8>| [prefix.as_slice(), &entry, &id].concat();
+    let prefix = entry_prefix(keys, scope, index.number);
+    let tail = scope.tail(path);
+    let whole = |entry: Vec<u8>| [prefix.as_slice(), &entry, &tail].concat();
     entries(&index.parts, fields).into_iter().map(whole).collect()
 }
 
-/// Moves the entries of a document from what it was to what it is.
+/// Moves the entries of a document in the indexes of a scope from what it was to what it is.
 pub(crate) fn update(
     keys: &Keys,
     overlay: &mut Overlay<'_>,
-    indexes: &[FieldIndex],
+    (scope, indexes): (&Scope, &[FieldIndex]),
     path: &DocPath,
     before: Option<&Fields>,
     after: Option<&Fields>,
 ) {
     for index in indexes {
         let of = |fields: Option<&Fields>| {
-            fields.map(|fields| entry_keys(keys, index, path, fields)).unwrap_or_default()
+            fields.map(|fields| entry_keys(keys, scope, index, path, fields)).unwrap_or_default()
         };
         let (old, new) = (of(before), of(after));
         old.difference(&new).for_each(|key| overlay.remove(key.as_slice()));
-        new.difference(&old).for_each(|key| overlay.put(key.as_slice(), path.id_key()));
+        new.difference(&old).for_each(|key| overlay.put(key.as_slice(), scope.entry(path)));
     }
 }

@@ -9,7 +9,7 @@
 use crate::answer::AnswerError;
 use crate::change::{Change, Doc};
 use crate::engine::Documents;
-use crate::query::{Query, is_of};
+use crate::query::Query;
 use rhizome_log::Index;
 use rhizome_schema::DocPath;
 use rustc_hash::FxHashMap;
@@ -106,36 +106,38 @@ impl Listener {
         index: &dyn Index,
         changes: &[Change],
     ) -> Result<Option<Snapshot>, AnswerError> {
-        let mut docs = self.docs.clone();
-        let mut read_again = false;
-        for change in changes.iter().filter(|change| self.concerns(&change.path)) {
-            match &self.target {
-                Target::Document(_) => docs = change.after.iter().cloned().collect(),
-                Target::Query(query) => {
-                    let left = replace(query, &mut docs, change);
-                    read_again |= left && query.limit == Some(self.docs.len());
+        let concerned = |change: &&Change| self.concerns(&change.path);
+        let docs = match &self.target {
+            Target::Document(_) => match changes.iter().rfind(concerned) {
+                Some(change) => change.after.iter().cloned().collect(),
+                None => return Ok(None),
+            },
+            Target::Query(query) => {
+                let changes: Vec<&Change> = changes.iter().filter(concerned).collect();
+                match self.window(query, &changes) {
+                    Some(docs) => docs,
+                    None => self.read(documents, index)?,
                 }
             }
-        }
-        if let Target::Query(query @ Query { limit: Some(limit), .. }) = &self.target {
-            // A full window whose documents moved behind its old end may have lost them to
-            // documents that were never in it.
-            let behind = |doc: &Arc<Doc>| {
-                self.docs.last().is_some_and(|last| query.compare(doc, last).is_gt())
-            };
-            docs.truncate(*limit);
-            read_again |= self.docs.len() == *limit && docs.iter().any(behind);
-        }
-        if read_again {
-            docs = self.read(documents, index)?;
-        }
+        };
         if docs == self.docs { Ok(None) } else { Ok(Some(self.advance(docs))) }
+    }
+
+    /// The result after changes; `None` if documents that were never in it may belong there.
+    fn window(&self, query: &Query, changes: &[&Change]) -> Option<Vec<Arc<Doc>>> {
+        if query.last {
+            // What is kept of the end is kept of the beginning the other way round.
+            let turned = |docs: &[Arc<Doc>]| docs.iter().rev().cloned().collect::<Vec<_>>();
+            let docs = first(&query.reversed(), &turned(&self.docs), changes)?;
+            return Some(turned(&docs));
+        }
+        first(query, &self.docs, changes)
     }
 
     fn concerns(&self, path: &DocPath) -> bool {
         match &self.target {
             Target::Document(document) => document == path,
-            Target::Query(query) => is_of(query, path),
+            Target::Query(query) => query.scope.holds(path),
         }
     }
 
@@ -155,13 +157,30 @@ impl Listener {
     }
 }
 
+/// The first documents of a result after changes, as far as they are known.
+fn first(query: &Query, before: &[Arc<Doc>], changes: &[&Change]) -> Option<Vec<Arc<Doc>>> {
+    let mut docs = before.to_vec();
+    let full = query.limit == Some(before.len());
+    let mut left = false;
+    for change in changes {
+        left |= replace(query, &mut docs, change);
+    }
+    docs.truncate(query.limit.unwrap_or(usize::MAX));
+    // A full window whose documents moved behind its old end may have lost them to documents that
+    // were never in it.
+    let behind =
+        |doc: &Arc<Doc>| before.last().is_some_and(|last| query.compare(doc, last).is_gt());
+    let others = full && (left || docs.iter().any(behind));
+    (!others).then_some(docs)
+}
+
 /// Puts one change into a result. `true` if a document left it.
 fn replace(query: &Query, docs: &mut Vec<Arc<Doc>>, change: &Change) -> bool {
     let old = docs.iter().position(|doc| doc.path == change.path);
     if let Some(old) = old {
         docs.remove(old);
     }
-    let Some(doc) = change.after.as_ref().filter(|doc| query.matches(&doc.fields)) else {
+    let Some(doc) = change.after.as_ref().filter(|doc| query.matches(doc)) else {
         return old.is_some();
     };
     let place = docs.binary_search_by(|other| query.compare(other, doc));

@@ -1,73 +1,26 @@
-//! Queries over one collection: what they mean, which index answers them, and the answer.
+//! Queries: what they mean, in whatever way they are answered.
 //!
-//! Meaning follows Firestore: comparisons match within one type class, null and NaN satisfy no
-//! inequality, a document must have every ordered field, results are ordered by the explicit
-//! fields, then inequality fields not named there, then the name. Supported are `==`, `<`, `<=`,
-//! `>`, `>=`, `in`, `array-contains`, order, cursors, limit; everything else is refused as
-//! `unimplemented`. Answers come from one index range if there is a complete index that fits, and
-//! from a scan of the collection otherwise; both give the same result.
+//! Meaning follows Firestore: a document must have every ordered field; results are ordered by the
+//! explicit fields, then the inequality fields that are not named there, then the name. What one
+//! filter means is [`crate::filter`]'s, how an answer is found [`crate::plan`]'s.
 
 use crate::change::Doc;
-use crate::field_index::{Part, PartKind, field};
-use rhizome_schema::{Code, CollectionPath, DocPath, FieldPath, Fields, Value, compare, equal};
+use crate::condition::{Branch, Condition, all};
+use crate::field_index::field;
+use crate::filter::{Filter, Operator};
+use crate::scope::Scope;
+use rhizome_schema::{Code, DocPath, FieldPath, Value, compare};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// Most filters of a query, and most values of an `in` (Firestore: 100 and 30).
+/// Most filters of a query (Firestore: 100).
 const FILTERS_MAX: usize = 100;
-const IN_VALUES_MAX: usize = 30;
 
-/// How a filter compares.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Operator {
-    /// `<`
-    Less,
-    /// `<=`
-    LessOrEqual,
-    /// `==`
-    Equal,
-    /// `>=`
-    GreaterOrEqual,
-    /// `>`
-    Greater,
-    /// `in`: equal to one of the elements of an array.
-    In,
-    /// `array-contains`
-    ArrayContains,
-}
+/// Most alternatives that `or`, `in` and `array-contains-any` come to (Firestore: 30).
+const ALTERNATIVES_MAX: usize = 30;
 
-impl Operator {
-    /// The operator of this sign. `!=`, `not-in` and `array-contains-any` are not supported yet.
-    pub fn parse(sign: &str) -> Result<Self, QueryError> {
-        Ok(match sign {
-            "<" => Self::Less,
-            "<=" => Self::LessOrEqual,
-            "==" => Self::Equal,
-            ">=" => Self::GreaterOrEqual,
-            ">" => Self::Greater,
-            "in" => Self::In,
-            "array-contains" => Self::ArrayContains,
-            "!=" | "not-in" | "array-contains-any" => {
-                return Err(QueryError::Unimplemented { what: sign.to_owned() });
-            }
-            sign => return Err(QueryError::Operator { sign: sign.to_owned() }),
-        })
-    }
-
-    fn is_range(self) -> bool {
-        matches!(self, Self::Less | Self::LessOrEqual | Self::GreaterOrEqual | Self::Greater)
-    }
-}
-
-/// What a field must be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Filter {
-    /// The field.
-    pub field: FieldPath,
-    /// How it compares.
-    pub operator: Operator,
-    /// With what.
-    pub value: Value,
-}
+/// Most values of a `not-in` (Firestore: 10).
+const NOT_IN_VALUES_MAX: usize = 10;
 
 /// Which way an order goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +29,15 @@ pub enum Direction {
     Ascending,
     /// Greatest first.
     Descending,
+}
+
+impl Direction {
+    fn reversed(self) -> Self {
+        match self {
+            Self::Ascending => Self::Descending,
+            Self::Descending => Self::Ascending,
+        }
+    }
 }
 
 /// Where results begin or end: values of the ordered fields, in their order.
@@ -87,14 +49,14 @@ pub struct Cursor {
     pub inclusive: bool,
 }
 
-/// Documents of a collection that match filters, in an order, from a start to an end.
+/// Documents of a scope that meet conditions, in an order, from a start to an end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// The collection.
-    pub collection: CollectionPath,
+    /// Where to look.
+    pub scope: Scope,
     /// All must hold.
-    pub filters: Vec<Filter>,
-    /// The order asked for.
+    pub conditions: Vec<Condition>,
+    /// The order asked for; [`FieldPath::document_id`] stands for the name.
     pub order: Vec<(FieldPath, Direction)>,
     /// Where to begin.
     pub start: Option<Cursor>,
@@ -102,6 +64,8 @@ pub struct Query {
     pub end: Option<Cursor>,
     /// How many documents at most.
     pub limit: Option<usize>,
+    /// Whether the limit keeps the last documents instead of the first (`limitToLast`).
+    pub last: bool,
 }
 
 /// Why a query cannot be asked.
@@ -109,23 +73,45 @@ pub struct Query {
 #[non_exhaustive]
 pub enum QueryError {
     /// No such operator.
-    #[error("`{sign}` is not an operator; use < <= == >= > in or array-contains")]
+    #[error(
+        "`{sign}` is not an operator; use < <= == != >= > in not-in array-contains or \
+         array-contains-any"
+    )]
     Operator {
         /// What was written.
         sign: String,
     },
-    /// Firestore has it; it is not built yet.
-    #[error("`{what}` is not supported yet")]
-    Unimplemented {
-        /// What.
-        what: String,
-    },
     /// A limit of zero.
     #[error("limit must be at least 1")]
     Limit,
-    /// `in` needs values.
-    #[error("`in` needs an array of 1 to {IN_VALUES_MAX} values")]
-    In,
+    /// The last ones of no order.
+    #[error("limitToLast needs an order: add an orderBy")]
+    LastOfNoOrder,
+    /// An operator needs values.
+    #[error("`{sign}` needs an array of 1 to {max} values")]
+    List {
+        /// The operator.
+        sign: &'static str,
+        /// How many it takes.
+        max: usize,
+    },
+    /// Two operators that do not go together.
+    #[error("`{one}` cannot be used with {other}")]
+    Together {
+        /// One.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// Too many alternatives.
+    #[error("{alternatives} alternatives of or() and lists are more than {ALTERNATIVES_MAX}")]
+    Alternatives {
+        /// How many there are.
+        alternatives: usize,
+    },
+    /// An `and` or `or` of nothing.
+    #[error("and() and or() need a condition")]
+    NoCondition,
     /// Too many filters.
     #[error("more than {FILTERS_MAX} filters")]
     Filters,
@@ -135,6 +121,12 @@ pub enum QueryError {
         /// The field.
         field: FieldPath,
     },
+    /// Names differ: nothing is left to order behind them.
+    #[error("nothing can be ordered after the document's name")]
+    AfterName,
+    /// A name is compared with something else, or with a document elsewhere.
+    #[error("the document's name must be compared with a document of the collection")]
+    Name,
     /// A cursor has more values than the order has fields.
     #[error("cursor has {values} values, and only {fields} fields are ordered")]
     Cursor {
@@ -149,25 +141,35 @@ impl QueryError {
     /// The code an application is told.
     #[must_use]
     pub fn code(&self) -> Code {
-        match self {
-            Self::Unimplemented { .. } => Code::Unimplemented,
-            _ => Code::InvalidArgument,
-        }
+        Code::InvalidArgument
     }
 }
 
 impl Query {
-    /// All documents of a collection, by name.
+    /// All documents of a collection or a group of them, by name.
     #[must_use]
-    pub fn of(collection: CollectionPath) -> Self {
-        let (filters, order) = (Vec::new(), Vec::new());
-        Self { collection, filters, order, start: None, end: None, limit: None }
+    pub fn of(scope: impl Into<Scope>) -> Self {
+        Self {
+            scope: scope.into(),
+            conditions: Vec::new(),
+            order: Vec::new(),
+            start: None,
+            end: None,
+            limit: None,
+            last: false,
+        }
     }
 
     /// The same with one more filter.
     #[must_use]
-    pub fn filter(mut self, field: FieldPath, operator: Operator, value: Value) -> Self {
-        self.filters.push(Filter { field, operator, value });
+    pub fn filter(self, field: FieldPath, operator: Operator, value: Value) -> Self {
+        self.and(Condition::Is(Filter { field, operator, value }))
+    }
+
+    /// The same with one more condition.
+    #[must_use]
+    pub fn and(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
         self
     }
 
@@ -181,7 +183,14 @@ impl Query {
     /// The same with a limit.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = Some(limit);
+        (self.limit, self.last) = (Some(limit), false);
+        self
+    }
+
+    /// The same with a limit that keeps the last documents.
+    #[must_use]
+    pub fn limit_to_last(mut self, limit: usize) -> Self {
+        (self.limit, self.last) = (Some(limit), true);
         self
     }
 
@@ -190,18 +199,85 @@ impl Query {
         if self.limit == Some(0) {
             return Err(QueryError::Limit);
         }
-        if self.filters.len() > FILTERS_MAX {
+        if self.last && self.order.is_empty() {
+            return Err(QueryError::LastOfNoOrder);
+        }
+        let filters = self.filters();
+        if filters.len() > FILTERS_MAX {
             return Err(QueryError::Filters);
         }
-        for filter in self.filters.iter().filter(|filter| filter.operator == Operator::In) {
-            match &filter.value {
-                Value::Array(values) if (1..=IN_VALUES_MAX).contains(&values.len()) => {}
-                _ => return Err(QueryError::In),
+        filters.iter().try_for_each(|filter| self.check_filter(filter))?;
+        self.check_together(&filters)?;
+        self.check_alternatives()?;
+        self.check_order()
+    }
+
+    fn check_filter(&self, filter: &Filter) -> Result<(), QueryError> {
+        let sign = filter.operator.sign();
+        let max = match filter.operator {
+            Operator::NotIn => NOT_IN_VALUES_MAX,
+            _ => ALTERNATIVES_MAX,
+        };
+        if filter.operator.takes_list() && !(1..=max).contains(&filter.list().len()) {
+            return Err(QueryError::List { sign, max });
+        }
+        if !filter.field.is_document_id() {
+            return Ok(());
+        }
+        let is_name =
+            |value: &Value| matches!(value, Value::Reference(path) if self.scope.holds(path));
+        let names = match filter.operator {
+            Operator::ArrayContains | Operator::ArrayContainsAny => false,
+            Operator::In | Operator::NotIn => filter.list().iter().all(is_name),
+            _ => is_name(&filter.value),
+        };
+        if names { Ok(()) } else { Err(QueryError::Name) }
+    }
+
+    fn check_together(&self, filters: &[&Filter]) -> Result<(), QueryError> {
+        let count = |operator| filters.iter().filter(|one| one.operator == operator).count();
+        let (unequal, none_of) = (count(Operator::NotEqual), count(Operator::NotIn));
+        let together = |one, other| Err(QueryError::Together { one, other });
+        if unequal > 1 {
+            return together("!=", "another `!=`");
+        }
+        if none_of > 1 {
+            return together("not-in", "another `not-in`");
+        }
+        if unequal > 0 && none_of > 0 {
+            return together("not-in", "`!=`");
+        }
+        for (other, words) in
+            [(Operator::In, "`in`"), (Operator::ArrayContainsAny, "`array-contains-any`")]
+        {
+            if none_of > 0 && count(other) > 0 {
+                return together("not-in", words);
             }
         }
+        if none_of > 0 && self.conditions.iter().any(Condition::has_any) {
+            return together("not-in", "or()");
+        }
+        Ok(())
+    }
+
+    fn check_alternatives(&self) -> Result<(), QueryError> {
+        let alternatives =
+            self.conditions.iter().map(Condition::alternatives).fold(1, usize::saturating_mul);
+        match alternatives {
+            0 => Err(QueryError::NoCondition),
+            1..=ALTERNATIVES_MAX => Ok(()),
+            _ => Err(QueryError::Alternatives { alternatives }),
+        }
+    }
+
+    fn check_order(&self) -> Result<(), QueryError> {
         for (i, (field, _)) in self.order.iter().enumerate() {
-            if self.order[..i].iter().any(|(other, _)| other == field) {
+            let before = &self.order[..i];
+            if before.iter().any(|(other, _)| other == field) {
                 return Err(QueryError::OrderedTwice { field: field.clone() });
+            }
+            if before.iter().any(|(other, _)| other.is_document_id()) {
+                return Err(QueryError::AfterName);
             }
         }
         for cursor in self.start.iter().chain(&self.end) {
@@ -209,8 +285,25 @@ impl Query {
             if values > fields {
                 return Err(QueryError::Cursor { values, fields });
             }
+            let is_name =
+                |value: &Value| matches!(value, Value::Reference(path) if self.scope.holds(path));
+            let mut pairs = self.order.iter().zip(&cursor.values);
+            if pairs.any(|((field, _), value)| field.is_document_id() && !is_name(value)) {
+                return Err(QueryError::Name);
+            }
         }
         Ok(())
+    }
+
+    pub(crate) fn filters(&self) -> Vec<&Filter> {
+        self.conditions.iter().flat_map(Condition::filters).collect()
+    }
+
+    /// The alternatives of its conditions. Any document of the result meets one of them.
+    pub(crate) fn branches(&self) -> Vec<Branch> {
+        let order = self.full_order();
+        let first = order.first().map(|(field, _)| field);
+        all(&self.conditions, first.filter(|field| !field.is_document_id()))
     }
 
     /// The explicit order, then inequality fields it does not name, in field-path order and in the
@@ -219,11 +312,14 @@ impl Query {
     pub fn full_order(&self) -> Vec<(FieldPath, Direction)> {
         let mut order = self.order.clone();
         let last = self.name_direction();
-        let mut ranged: Vec<_> =
-            self.filters.iter().filter(|f| f.operator.is_range()).map(|f| &f.field).collect();
+        if order.last().is_some_and(|(field, _)| field.is_document_id()) {
+            return order;
+        }
+        let filters = self.filters().into_iter().filter(|one| one.operator.is_inequality());
+        let mut ranged: Vec<_> = filters.map(|filter| &filter.field).collect();
         ranged.sort_unstable();
         ranged.dedup();
-        for field in ranged {
+        for field in ranged.into_iter().filter(|field| !field.is_document_id()) {
             if !order.iter().any(|(other, _)| other == field) {
                 order.push((field.clone(), last));
             }
@@ -235,26 +331,40 @@ impl Query {
         self.order.last().map_or(Direction::Ascending, |(_, direction)| *direction)
     }
 
-    /// Whether a document of the collection is in the result, limit aside.
+    /// The same documents in the opposite order; a limit then keeps the other end.
+    pub(crate) fn reversed(&self) -> Self {
+        let turn =
+            |(field, direction): &(FieldPath, Direction)| (field.clone(), direction.reversed());
+        Self {
+            order: self.order.iter().map(turn).collect(),
+            start: self.end.clone(),
+            end: self.start.clone(),
+            last: !self.last,
+            ..self.clone()
+        }
+    }
+
+    /// Whether a document is in the result, limit aside.
     #[must_use]
-    pub fn matches(&self, fields: &Fields) -> bool {
-        let holds = |filter: &Filter| field(fields, &filter.field).is_some_and(|v| filter.holds(v));
-        self.filters.iter().all(holds)
-            && self.full_order().iter().all(|(path, _)| field(fields, path).is_some())
-            && self.start.as_ref().is_none_or(|start| match self.against(fields, start) {
+    pub fn matches(&self, doc: &Doc) -> bool {
+        let holds = |filter: &Filter| of(doc, &filter.field).is_some_and(|v| filter.holds(&v));
+        self.scope.holds(&doc.path)
+            && self.conditions.iter().all(|condition| condition.holds(&holds))
+            && self.full_order().iter().all(|(path, _)| of(doc, path).is_some())
+            && self.start.as_ref().is_none_or(|start| match self.against(doc, start) {
                 Ordering::Equal => start.inclusive,
                 order => order.is_gt(),
             })
-            && self.end.as_ref().is_none_or(|end| match self.against(fields, end) {
+            && self.end.as_ref().is_none_or(|end| match self.against(doc, end) {
                 Ordering::Equal => end.inclusive,
                 order => order.is_lt(),
             })
     }
 
     /// Where a document stands against a cursor.
-    fn against(&self, fields: &Fields, cursor: &Cursor) -> Ordering {
+    fn against(&self, doc: &Doc, cursor: &Cursor) -> Ordering {
         let each = self.order.iter().zip(&cursor.values).map(|((path, direction), value)| {
-            let order = field(fields, path).map_or(Ordering::Less, |field| compare(field, value));
+            let order = of(doc, path).map_or(Ordering::Less, |field| compare(&field, value));
             directed(order, *direction)
         });
         each.fold(Ordering::Equal, Ordering::then)
@@ -264,9 +374,8 @@ impl Query {
     #[must_use]
     pub fn compare(&self, a: &Doc, b: &Doc) -> Ordering {
         for (path, direction) in self.full_order() {
-            let values = (field(&a.fields, &path), field(&b.fields, &path));
-            let order = match values {
-                (Some(a), Some(b)) => compare(a, b),
+            let order = match (of(a, &path), of(b, &path)) {
+                (Some(a), Some(b)) => compare(&a, &b),
                 (a, b) => a.is_some().cmp(&b.is_some()),
             };
             if order.is_ne() {
@@ -276,38 +385,29 @@ impl Query {
         directed(a.path.cmp(&b.path), self.name_direction())
     }
 
-    /// The index that answers the query with one range: equalities first, then the order. `None` if
-    /// the collection itself does: no equality, nothing ordered. An `in` is checked document by
-    /// document in either.
+    /// The cursor at a document: the values of the ordered fields, then the name, which is added to
+    /// the order. `None`: the document lacks an ordered field.
     #[must_use]
-    pub fn index_parts(&self) -> Option<Vec<Part>> {
-        let mut parts: Vec<Part> = Vec::new();
-        for filter in &self.filters {
-            let kind = match filter.operator {
-                Operator::Equal => PartKind::Ascending,
-                Operator::ArrayContains
-                    if parts.iter().all(|part| part.kind != PartKind::Contains) =>
-                {
-                    PartKind::Contains
-                }
-                _ => continue,
-            };
-            let part = Part { field: filter.field.clone(), kind };
-            if !parts.contains(&part) {
-                parts.push(part);
-            }
+    pub fn cursor_at(&mut self, doc: &Doc, inclusive: bool) -> Option<Cursor> {
+        let mut order = self.full_order();
+        if !order.last().is_some_and(|(field, _)| field.is_document_id()) {
+            order.push((FieldPath::document_id(), self.name_direction()));
         }
-        parts.sort();
-        let flipped = self.name_direction() == Direction::Descending;
-        for (field, direction) in self.full_order() {
-            let descending = (direction == Direction::Descending) != flipped;
-            let kind = if descending { PartKind::Descending } else { PartKind::Ascending };
-            if !parts.iter().any(|part| part.field == field && part.kind != PartKind::Contains) {
-                parts.push(Part { field, kind });
-            }
-        }
-        (!parts.is_empty()).then_some(parts)
+        let values: Option<Vec<Value>> =
+            order.iter().map(|(path, _)| of(doc, path).map(Cow::into_owned)).collect();
+        let values = values?;
+        self.order = order;
+        Some(Cursor { values, inclusive })
     }
+}
+
+/// The value of a field of a document, the name included.
+fn of<'d>(doc: &'d Doc, path: &FieldPath) -> Option<Cow<'d, Value>> {
+    if path.is_document_id() {
+        let path: DocPath = doc.path.clone();
+        return Some(Cow::Owned(Value::Reference(path)));
+    }
+    field(&doc.fields, path).map(Cow::Borrowed)
 }
 
 fn directed(order: Ordering, direction: Direction) -> Ordering {
@@ -315,86 +415,4 @@ fn directed(order: Ordering, direction: Direction) -> Ordering {
         Direction::Ascending => order,
         Direction::Descending => order.reverse(),
     }
-}
-
-impl Filter {
-    fn holds(&self, value: &Value) -> bool {
-        let nan = |value: &Value| matches!(value, Value::Double(double) if double.is_nan());
-        let odd = |value: &Value| *value == Value::Null || nan(value);
-        let within = |accepts: fn(Ordering) -> bool| {
-            same_class(value, &self.value)
-                && !odd(value)
-                && !odd(&self.value)
-                && accepts(compare(value, &self.value))
-        };
-        match self.operator {
-            Operator::Less => within(Ordering::is_lt),
-            Operator::LessOrEqual => within(Ordering::is_le),
-            Operator::Equal => equal(value, &self.value),
-            Operator::GreaterOrEqual => within(Ordering::is_ge),
-            Operator::Greater => within(Ordering::is_gt),
-            Operator::In => match &self.value {
-                Value::Array(values) => !odd(value) && values.iter().any(|one| equal(one, value)),
-                _ => false,
-            },
-            Operator::ArrayContains => match value {
-                Value::Array(items) => items.iter().any(|item| equal(item, &self.value)),
-                _ => false,
-            },
-        }
-    }
-}
-
-fn same_class(a: &Value, b: &Value) -> bool {
-    let number = |value: &Value| matches!(value, Value::Int(_) | Value::Double(_));
-    number(a) && number(b) || std::mem::discriminant(a) == std::mem::discriminant(b)
-}
-
-/// How a query will be answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Plan {
-    /// By reading one range of an index.
-    Range {
-        /// Its number in the collection.
-        number: u32,
-        /// Its fields.
-        parts: Vec<Part>,
-    },
-    /// By reading the collection from its first name on (its last, if `reverse`).
-    Names {
-        /// Whether from the last.
-        reverse: bool,
-    },
-    /// By looking at every document, because the index is not built yet.
-    Scan {
-        /// The index that would answer it.
-        wanted: Vec<Part>,
-    },
-}
-
-impl Plan {
-    /// The plan in a line.
-    #[must_use]
-    pub fn explain(&self) -> String {
-        let list = |parts: &[Part]| {
-            let one = |part: &Part| match part.kind {
-                PartKind::Ascending => part.field.to_string(),
-                PartKind::Descending => format!("{} descending", part.field),
-                PartKind::Contains => format!("elements of {}", part.field),
-            };
-            parts.iter().map(one).collect::<Vec<_>>().join(", ")
-        };
-        match self {
-            Self::Range { parts, .. } => format!("reads one range of the index on {}", list(parts)),
-            Self::Names { .. } => "reads the collection in the order of names".to_owned(),
-            Self::Scan { wanted } => {
-                format!("looks at every document; an index on {} is not built yet", list(wanted))
-            }
-        }
-    }
-}
-
-/// Whether a document lies in the query's collection.
-pub(crate) fn is_of(query: &Query, path: &DocPath) -> bool {
-    path.collection() == query.collection
 }

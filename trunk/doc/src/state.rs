@@ -9,6 +9,7 @@ use crate::engine::{DocumentError, Documents, Work, damaged};
 use crate::field_index::{self, FieldIndex};
 use crate::keys;
 use crate::record::Record;
+use crate::scope::Scope;
 use rhizome_log::{Index, Overlay, scan_prefix};
 use rhizome_schema::DocPath;
 use rhizome_schema::binary::BinaryError;
@@ -131,7 +132,9 @@ impl Documents {
         let wrong = |what| damaged("snapshot entry")(BinaryError { what });
         let path = DocPath::from_key(path_key).ok_or_else(|| wrong("path"))?;
         let record = Record::from_bytes(bytes).map_err(damaged("snapshot entry"))?;
-        if record.pending != 0 || record.pending_last.is_some() || record.to_bytes() != bytes {
+        // Version 1 is read, and written as what it is now.
+        let same = bytes.first() == Some(&1) || record.to_bytes() == bytes;
+        if record.pending != 0 || record.pending_last.is_some() || !same {
             return Err(wrong("record"));
         }
         let mut work = Work::new(&self.keys, overlay);
@@ -142,10 +145,10 @@ impl Documents {
     /// Compares every field index with what the documents say it should hold.
     pub fn check_indexes(&self, index: &dyn Index) -> Result<IndexCheck, DocumentError> {
         let mut check = IndexCheck::default();
-        for (collection_key, fields) in self.all_indexes(index)? {
+        for (scope_key, fields) in self.all_indexes(index)? {
             for field_index in fields.iter().filter(|field_index| field_index.complete) {
-                let expected = self.expected_entries(index, &collection_key, field_index)?;
-                let mut prefix = self.keys.with(keys::ENTRY, &collection_key);
+                let expected = self.expected_entries(index, &scope_key, field_index)?;
+                let mut prefix = self.keys.with(keys::ENTRY, &scope_key);
                 prefix.extend_from_slice(&field_index.number.to_be_bytes());
                 let mut stored = BTreeSet::new();
                 scan_prefix(index, &prefix, false, &mut |key, _| {
@@ -176,18 +179,17 @@ impl Documents {
     fn expected_entries(
         &self,
         index: &dyn Index,
-        collection_key: &[u8],
+        scope_key: &[u8],
         field_index: &FieldIndex,
     ) -> Result<BTreeSet<Vec<u8>>, DocumentError> {
         let mut expected = BTreeSet::new();
-        self.each_record(index, collection_key, &mut |path, record| {
-            if let Some(fields) = &record.value {
-                expected.append(&mut field_index::entry_keys(
-                    &self.keys,
-                    field_index,
-                    &path,
-                    fields,
-                ));
+        let within = if Scope::is_group(scope_key) { &[] } else { scope_key };
+        self.each_record(index, within, &mut |path, record| {
+            let scope = Scope::both(&path).into_iter().find(|scope| scope.key() == scope_key);
+            if let (Some(scope), Some(fields)) = (scope, &record.value) {
+                let mut keys =
+                    field_index::entry_keys(&self.keys, &scope, field_index, &path, fields);
+                expected.append(&mut keys);
             }
             ControlFlow::Continue(())
         })?;

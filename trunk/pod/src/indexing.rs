@@ -6,9 +6,8 @@
 //! it stood, when a query wants it again.
 
 use crate::handle::{EditError, Handle};
-use rhizome_doc::{AnswerError, Building, Documents, Part, Plan, Query};
+use rhizome_doc::{AnswerError, Building, Documents, Part, Plan, Query, Scope};
 use rhizome_log::Overlay;
-use rhizome_schema::CollectionPath;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,8 +17,8 @@ const STRETCH_DOCUMENTS: usize = 256;
 /// Most indexes that are built at once; a query beyond looks at every document, as it did before.
 const BUILDING_MAX: usize = 8;
 
-/// One index under way: its app, collection and fields.
-type Wanted = (String, CollectionPath, Vec<Part>);
+/// One index under way: its app, scope and fields.
+type Wanted = (String, Scope, Vec<Part>);
 
 /// The indexes that are being built, so that none is built twice at once.
 pub type UnderWay = Arc<Mutex<BTreeSet<Wanted>>>;
@@ -31,7 +30,7 @@ impl Handle {
     pub fn plan(&self, documents: &Documents, query: &Query) -> Result<Plan, AnswerError> {
         let plan = documents.plan(self.index(), query)?;
         if let Plan::Scan { wanted } = &plan {
-            let wanted = (documents.app().to_owned(), query.collection.clone(), wanted.clone());
+            let wanted = (documents.app().to_owned(), query.scope.clone(), wanted.clone());
             let mut under_way = self.indexing.lock().unwrap_or_else(PoisonError::into_inner);
             if under_way.len() < BUILDING_MAX && under_way.insert(wanted.clone()) {
                 tokio::spawn(build(self.clone(), wanted));
@@ -50,9 +49,9 @@ async fn build(handle: Handle, wanted: Wanted) {
 
 async fn stretches(handle: &Handle, wanted: &Wanted) -> Result<(), EditError> {
     loop {
-        let (app, collection, parts) = wanted.clone();
+        let (app, scope, parts) = wanted.clone();
         let stretch = move |overlay: &mut Overlay<'_>| {
-            Documents::new(&app).build_index(overlay, &collection, &parts, STRETCH_DOCUMENTS)
+            Documents::new(&app).build_index(overlay, &scope, &parts, STRETCH_DOCUMENTS)
         };
         match handle.edit(stretch).await? {
             Building::More => {}

@@ -15,6 +15,7 @@ mod log;
 mod peer;
 mod pins;
 mod process;
+mod select;
 mod status;
 pub mod walk;
 mod watch;
@@ -101,6 +102,7 @@ table! {
     plain DataDelete => data::delete;
     plain DataBatch => data::batch;
     plain DataQuery => data::query;
+    plain DataAggregate => data::aggregate;
     stream DataWatch => watch::watch;
     plain DataHistory => data::history;
     stream DataExport => data::export;

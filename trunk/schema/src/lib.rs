@@ -17,7 +17,7 @@ mod value;
 
 pub use blob::{BLOB_KEY, BlobError, BlobRef};
 pub use code::Code;
-pub use order::{compare, equal, order_bytes, push_order_bytes, union_equal};
+pub use order::{compare, equal, order_bytes, push_order_bytes, type_class, union_equal};
 pub use path::{
     CollectionPath, DocPath, FIELD_DEPTH_MAX, FieldPath, ID_BYTES_MAX, PATH_BYTES_MAX, PathError,
     auto_id,

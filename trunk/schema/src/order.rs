@@ -31,7 +31,7 @@ pub fn compare(a: &Value, b: &Value) -> Ordering {
             a.len().cmp(&b.len()).then_with(|| compare_lists(a, b, |a, b| compare_doubles(*a, *b)))
         }
         (V::Map(a), V::Map(b)) => compare_maps(a, b),
-        _ => class(a).cmp(&class(b)),
+        _ => type_class(a).cmp(&type_class(b)),
     }
 }
 
@@ -60,9 +60,10 @@ pub fn union_equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// The type's place in the order. 0 ends lists in [`order_bytes`]; gaps leave room (a pending
-/// server time sorts between timestamp and text).
-fn class(value: &Value) -> u8 {
+/// The type's place in the order: the byte that opens [`order_bytes`]. 0 ends lists there; gaps
+/// leave room (a pending server time sorts between timestamp and text).
+#[must_use]
+pub fn type_class(value: &Value) -> u8 {
     match value {
         Value::Null => 0x05,
         Value::Bool(_) => 0x0a,
@@ -128,7 +129,7 @@ pub fn order_bytes(value: &Value) -> Vec<u8> {
 
 /// Appends [`order_bytes`] to `out`.
 pub fn push_order_bytes(out: &mut Vec<u8>, value: &Value) {
-    out.push(class(value));
+    out.push(type_class(value));
     match value {
         Value::Null => {}
         Value::Bool(bool) => out.push(u8::from(*bool)),

@@ -382,6 +382,9 @@ macro_rules! text_path {
 text_path!(CollectionPath);
 text_path!(DocPath);
 
+/// What Firestore calls the name of a document in queries.
+const DOCUMENT_ID: &str = "__name__";
+
 /// The path of a field, such as `address.city`. In events it is the list of its names.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FieldPath(Vec<String>);
@@ -397,6 +400,18 @@ impl FieldPath {
         }
         names.iter().try_for_each(|name| check_field_name(name))?;
         Ok(Self(names))
+    }
+
+    /// Stands for the name of the document itself, in queries: no document has such a field.
+    #[must_use]
+    pub fn document_id() -> Self {
+        Self(vec![DOCUMENT_ID.to_owned()])
+    }
+
+    /// Whether it is [`FieldPath::document_id`].
+    #[must_use]
+    pub fn is_document_id(&self) -> bool {
+        matches!(self.0.as_slice(), [name] if name == DOCUMENT_ID)
     }
 
     /// Reads dotted names. A name in backticks may hold anything; there a backslash quotes

@@ -3,6 +3,7 @@
 use crate::support::until;
 use crate::support::{Client, Dice, Node, PATIENCE, World, add_peer, agree, export, is_long, link};
 use rhizome_api::data::{BatchRequest, Direction, HashAnswer, OrderBy, QueryRequest, Write};
+use rhizome_api::select::Selection;
 use rhizome_api::status::{DoctorRequest, Finding, FindingLevel};
 use rhizome_api::{DataBatch, DataQuery, DeviceKind, Doctor, Durability};
 use rhizome_block::Cid;
@@ -139,7 +140,8 @@ async fn pause(dice: &mut Dice, least_ms: u64, more_ms: u64) {
 /// Asks for everything that was written, in the order of its numbers.
 fn in_order() -> QueryRequest {
     let order = vec![OrderBy { field: "n".to_owned(), dir: Direction::default() }];
-    QueryRequest { collection: "load".to_owned(), order, ..QueryRequest::default() }
+    let selection = Selection { order, ..Selection::default() };
+    QueryRequest { collection: "load".to_owned(), selection, ..QueryRequest::default() }
 }
 
 /// The live index is what comes out when it is made anew from the segments, entry by entry and as

@@ -10,12 +10,14 @@ use crate::progress::Progress;
 use crate::{parse, prompt, render};
 use arguments::{ExportArgs, QueryArgs, SetArgs, UpdateArgs, WatchArgs, WriteFlags};
 use rhizome_api::data::{
-    DeleteRequest, ExportEvent, ExportRequest, GetRequest, HistoryRequest, LsRequest, QueryRequest,
-    SetRequest, SettleRequest, UpdateRequest, WatchEvent, WatchRequest,
+    Aggregate, AggregateAnswer, AggregateRequest, DeleteRequest, ExportEvent, ExportRequest,
+    GetRequest, HistoryRequest, LsRequest, QueryRequest, SetRequest, SettleRequest, UpdateRequest,
+    WatchEvent, WatchRequest,
 };
 use rhizome_api::{
-    ApiError, DataDelete, DataExport, DataGet, DataHash, DataHistory, DataLs, DataQuery, DataSet,
-    DataSettle, DataUpdate, DataWatch, Durability, Empty, Exit, Problem, ReadLevel,
+    ApiError, DataAggregate, DataDelete, DataExport, DataGet, DataHash, DataHistory, DataLs,
+    DataQuery, DataSet, DataSettle, DataUpdate, DataWatch, Durability, Empty, Exit, Problem,
+    ReadLevel,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -155,14 +157,17 @@ fn listed(value: Value) -> Value {
 }
 
 async fn query(args: QueryArgs, context: &Context) -> Result<(), ApiError> {
-    let request = QueryRequest {
-        app: args.app.app,
-        collection: args.collection,
-        filters: args.filters,
-        order: args.order,
-        limit: args.limit,
-        explain: args.explain,
-    };
+    let selection = args.select.into_selection();
+    let numbers = numbers(args.count, args.sum, args.average);
+    let (app, collection) = (args.app.app, args.collection);
+    if !numbers.is_empty() {
+        let names = render::data::number_names(&numbers);
+        let request = AggregateRequest { app, collection, selection, numbers };
+        let show = |answer: &AggregateAnswer, _: &_| render::data::numbers(&names, &answer.values);
+        context.answer::<DataAggregate>(&request, show).await?;
+        return Ok(());
+    }
+    let request = QueryRequest { app, collection, selection, explain: args.explain };
     let answer = context.answer::<DataQuery>(&request, render::data::query).await?;
     if let Some(explain) = answer.explain {
         context.say(&render::data::explain(&explain));
@@ -170,13 +175,18 @@ async fn query(args: QueryArgs, context: &Context) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// The numbers that flags ask for, in the order of the help.
+fn numbers(count: bool, sum: Vec<String>, average: Vec<String>) -> Vec<Aggregate> {
+    let count = count.then_some(Aggregate::Count);
+    let sum = sum.into_iter().map(Aggregate::Sum);
+    count.into_iter().chain(sum).chain(average.into_iter().map(Aggregate::Average)).collect()
+}
+
 async fn watch(args: WatchArgs, context: &Context) -> Result<(), ApiError> {
     let request = WatchRequest {
         app: args.app.app,
         path: args.path,
-        filters: args.filters,
-        order: args.order,
-        limit: args.limit,
+        selection: args.select.into_selection(),
         metadata: args.durability,
     };
     let mut events = context.client().await?.stream::<DataWatch>(&request).await?;

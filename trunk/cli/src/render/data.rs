@@ -5,8 +5,8 @@ use crate::look::{Look, Tone, clean_json, clean_line};
 use crate::render::{done, durability};
 use crate::table::Table;
 use rhizome_api::data::{
-    Change, ChangeKind, Document, Explain, ExportAnswer, GetAnswer, HashAnswer, HistoryAnswer,
-    LsAnswer, QueryAnswer, SettleAnswer, WriteAnswer,
+    Aggregate, Change, ChangeKind, Document, Explain, ExportAnswer, GetAnswer, HashAnswer,
+    HistoryAnswer, LsAnswer, QueryAnswer, SettleAnswer, WriteAnswer,
 };
 use serde_json::Value;
 
@@ -77,10 +77,27 @@ pub(crate) fn query(answer: &QueryAnswer, look: &Look) -> String {
     documents(&answer.documents, look)
 }
 
+/// What the numbers about a result are called.
+pub(crate) fn number_names(numbers: &[Aggregate]) -> Vec<String> {
+    let name = |number: &Aggregate| match number {
+        Aggregate::Count => "count".to_owned(),
+        Aggregate::Sum(field) => format!("sum of {}", clean_line(field)),
+        Aggregate::Average(field) => format!("average of {}", clean_line(field)),
+    };
+    numbers.iter().map(name).collect()
+}
+
+/// Numbers about a result, a line each.
+pub(crate) fn numbers(names: &[String], values: &[Value]) -> String {
+    let line =
+        |(name, value): (&String, &Value)| format!("{name}  {}\n", clean_json(&value.to_string()));
+    names.iter().zip(values).map(line).collect()
+}
+
 /// How a query was answered.
 pub(crate) fn explain(explain: &Explain) -> String {
     let how = match &explain.index {
-        Some(index) => format!("index {}", clean_line(index)),
+        Some(how) => clean_line(how),
         None => "scan of the collection".to_owned(),
     };
     let (scanned, matched) = (count(explain.scanned), count(explain.matched));

@@ -341,8 +341,8 @@ fn version_2_of_every_space_is_as_its_fixture_says() {
     replica.commit(&event(1, 2, 6, &[], b"bad".to_vec()));
     let mut overlay = Overlay::new(&replica.index);
     let parts = [crate::Part { field: "t".parse().unwrap(), kind: crate::PartKind::Ascending }];
-    let collection = CollectionPath::parse("n").unwrap();
-    documents().build_index(&mut overlay, &collection, &parts, 9).unwrap();
+    let scope = Scope::Collection(rhizome_schema::CollectionPath::parse("n").unwrap());
+    documents().build_index(&mut overlay, &scope, &parts, 9).unwrap();
     let batch = overlay.into_batch();
     replica.index.write(batch).unwrap();
     let ops = [merge("n/a", "{\"u\":2}"), set("n/a", "{}").if_exists(false)];

@@ -3,18 +3,20 @@
 use crate::identity::Identity;
 use crate::methods::events::Opened;
 use crate::methods::facts::Facts;
+use crate::methods::select::query_of;
 use crate::methods::walk::{self, Walk};
 use crate::methods::{events, failure};
 use crate::pod::Pod;
 use crate::writes::{self, Wait};
 use rhizome_api::data::{
-    BatchRequest, Collection, DeleteRequest, Document, Explain, ExportAnswer, ExportDocument,
-    ExportEvent, ExportRequest, GetAnswer, GetRequest, HashAnswer, HistoryAnswer, HistoryEntry,
-    HistoryRequest, LsAnswer, LsRequest, Position, QueryAnswer, QueryRequest, SetRequest,
-    SettleAnswer, SettleRequest, UpdateRequest, WriteAnswer,
+    Aggregate as ApiAggregate, AggregateAnswer, AggregateRequest, BatchRequest, Collection,
+    DeleteRequest, Document, Explain, ExportAnswer, ExportDocument, ExportEvent, ExportRequest,
+    GetAnswer, GetRequest, HashAnswer, HistoryAnswer, HistoryEntry, HistoryRequest, LsAnswer,
+    LsRequest, Position, QueryAnswer, QueryRequest, SetRequest, SettleAnswer, SettleRequest,
+    UpdateRequest, WriteAnswer,
 };
 use rhizome_api::{ApiError, Durability, Problem, ReadLevel};
-use rhizome_doc::{Batch, Doc, Plan, Query, Record};
+use rhizome_doc::{Aggregate, Batch, Doc, Record};
 use rhizome_schema::{CollectionPath, DocPath};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -166,38 +168,11 @@ pub async fn batch(pod: &Pod, request: BatchRequest) -> Result<WriteAnswer, ApiE
     writes::write(&*pod.current()?, &app, &Batch::new(ops), wait).await
 }
 
-/// A query as a request has it.
-pub fn query_of(
-    collection: &str,
-    filters: &[rhizome_api::data::Filter],
-    order: &[rhizome_api::data::OrderBy],
-    limit: Option<u64>,
-) -> Result<Query, ApiError> {
-    let mut query = Query::of(writes::collection(collection)?);
-    for filter in filters {
-        let sign = serde_json::to_value(filter.op).expect("operators have a JSON form");
-        let operator = rhizome_doc::Operator::parse(sign.as_str().unwrap_or_default());
-        let operator = operator.map_err(|error| failure::query(&error.into()))?;
-        let value = writes::value(&filter.value)?;
-        query = query.filter(writes::field(&filter.field)?, operator, value);
-    }
-    for order in order {
-        let direction = match order.dir {
-            rhizome_api::data::Direction::Ascending => rhizome_doc::Direction::Ascending,
-            rhizome_api::data::Direction::Descending => rhizome_doc::Direction::Descending,
-        };
-        query = query.order_by(writes::field(&order.field)?, direction);
-    }
-    query.limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    query.validate().map_err(|error| failure::query(&error.into()))?;
-    Ok(query)
-}
-
 /// Finds documents.
 pub async fn query(pod: &Pod, request: QueryRequest) -> Result<QueryAnswer, ApiError> {
     let identity = pod.current()?;
     let app = writes::app(request.app)?;
-    let query = query_of(&request.collection, &request.filters, &request.order, request.limit)?;
+    let query = query_of(&request.collection, &request.selection)?;
     let facts = Facts::of(&identity).await?;
     block_in_place(|| {
         let since = Instant::now();
@@ -208,10 +183,10 @@ pub async fn query(pod: &Pod, request: QueryRequest) -> Result<QueryAnswer, ApiE
         let took = since.elapsed();
         let explain = request.explain.then(|| {
             let matched = found.len() as u64;
-            let ranged = matches!(plan, Plan::Range { .. });
+            let ranged = plan.is_indexed();
             let scanned = match ranged {
                 true => matched,
-                false => walk::count(index, &app, Some(&query.collection))?,
+                false => walk::count(index, &app, query.scope.collection())?,
             };
             let index = ranged.then(|| plan.explain());
             let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -229,6 +204,29 @@ pub async fn query(pod: &Pod, request: QueryRequest) -> Result<QueryAnswer, ApiE
         };
         let documents = found.iter().map(one).collect::<Result<_, ApiError>>()?;
         Ok(QueryAnswer { documents, explain: explain.transpose()? })
+    })
+}
+
+/// Counts, sums and averages documents.
+pub async fn aggregate(pod: &Pod, request: AggregateRequest) -> Result<AggregateAnswer, ApiError> {
+    let identity = pod.current()?;
+    let app = writes::app(request.app)?;
+    let query = query_of(&request.collection, &request.selection)?;
+    let number = |number: &ApiAggregate| {
+        Ok(match number {
+            ApiAggregate::Count => Aggregate::Count,
+            ApiAggregate::Sum(field) => Aggregate::Sum(writes::field(field)?),
+            ApiAggregate::Average(field) => Aggregate::Average(writes::field(field)?),
+        })
+    };
+    let asked: Vec<Aggregate> =
+        request.numbers.iter().map(number).collect::<Result<_, ApiError>>()?;
+    block_in_place(|| {
+        let (documents, index) = (identity.handle.documents(&app), identity.handle.index());
+        identity.handle.plan(&documents, &query).map_err(|error| failure::query(&error))?;
+        let values = documents.aggregate(index, &query, &asked);
+        let values = values.map_err(|error| failure::query(&error))?;
+        Ok(AggregateAnswer { values: values.iter().map(writes::value_json).collect() })
     })
 }
 

@@ -6,9 +6,10 @@
 use crate::handle::Changes;
 use crate::handle::Pulse;
 use crate::identity::Identity;
-use crate::methods::data::{durability_of, query_of};
+use crate::methods::data::durability_of;
 use crate::methods::facts::Facts;
 use crate::methods::failure;
+use crate::methods::select::query_of;
 use crate::pod::Pod;
 use crate::writes;
 use rhizome_api::data::{Change as ApiChange, ChangeKind, WatchEvent, WatchRequest};
@@ -77,14 +78,13 @@ async fn has_ended(pulse: &mut watch::Receiver<Pulse>) {
 /// A path with an even number of parts is one document.
 fn target(request: &WatchRequest) -> Result<Target, ApiError> {
     if let Ok(path) = DocPath::parse(&request.path) {
-        if request.filters.is_empty() && request.order.is_empty() && request.limit.is_none() {
+        if request.selection.is_all() {
             return Ok(Target::Document(path));
         }
         let message = format!("`{}` is one document, and has no conditions", request.path);
         return Err(ApiError::new(Problem::INVALID, message));
     }
-    let query = query_of(&request.path, &request.filters, &request.order, request.limit)?;
-    Ok(Target::Query(query))
+    Ok(Target::Query(query_of(&request.path, &request.selection)?))
 }
 
 struct Watching {

@@ -2,13 +2,13 @@
 
 use crate::client::TestPod;
 use rhizome_api::data::{
-    BatchRequest, ChangeKind, DeleteRequest, ExportEvent, ExportRequest, GetRequest,
-    HistoryRequest, LsRequest, QueryRequest, SetRequest, SettleRequest, UpdateRequest, WatchEvent,
-    WatchRequest, Write,
+    AggregateRequest, BatchRequest, ChangeKind, DeleteRequest, Document, ExportEvent,
+    ExportRequest, GetRequest, HistoryRequest, LsRequest, QueryRequest, SetRequest, SettleRequest,
+    UpdateRequest, WatchEvent, WatchRequest, Write,
 };
 use rhizome_api::{
-    DataBatch, DataDelete, DataExport, DataGet, DataHash, DataHistory, DataLs, DataQuery, DataSet,
-    DataSettle, DataUpdate, DataWatch, Durability, Empty,
+    DataAggregate, DataBatch, DataDelete, DataExport, DataGet, DataHash, DataHistory, DataLs,
+    DataQuery, DataSet, DataSettle, DataUpdate, DataWatch, Durability, Empty,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -146,9 +146,48 @@ async fn documents_are_listed_and_found_page_by_page() {
     assert_eq!((explain.scanned, explain.matched), (3, 3));
     assert_eq!(by_index.documents, found.documents);
     let odd = query(json!({"collection": "notes",
-        "where": [{"field": "n", "op": "!=", "value": 1}]}));
-    let error = pod.call::<DataQuery>(&odd).await.unwrap_err();
-    assert_eq!(error.code.as_str(), "unimplemented");
+        "where": [{"field": "n", "op": "!=", "value": 1},
+            {"field": "even", "op": "!=", "value": true}]}));
+    let error = pod.call::<DataQuery>(&odd).await.err().map(|error| error.code);
+    assert_eq!(error.map(rhizome_api::ErrorCode::as_str), Some("invalid-argument"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_cursors_groups_and_numbers_are_understood() {
+    let pod = TestPod::new().await;
+    for n in 0..6 {
+        pod.set(&format!("lists/a/items/i{n}"), json!({"n": n, "even": n % 2 == 0})).await;
+    }
+    pod.set("items/i9", json!({"n": 9, "even": false})).await;
+    let paths = async |request: Value| {
+        let found = pod.call::<DataQuery>(&query(request)).await.unwrap();
+        let id = |one: Document| one.path.rsplit('/').next().unwrap_or_default().to_owned();
+        found.documents.into_iter().map(id).collect::<Vec<_>>().join(" ")
+    };
+    let either = json!({"any": [{"field": "n", "op": "<", "value": 1}, {"all": [
+        {"field": "even", "op": "==", "value": false}, {"field": "n", "op": ">", "value": 3}]}]});
+    let order = json!([{"field": "n", "dir": "desc"}]);
+    let one = json!({"collection": "lists/a/items", "where": [either.clone()]});
+    assert_eq!(paths(one).await, "i0 i5");
+    let group =
+        json!({"collection": "items", "group": true, "where": [either.clone()], "order": order});
+    assert_eq!(paths(group).await, "i9 i5 i0");
+    let last = json!({"collection": "items", "group": true, "order": order,
+        "limit": 2, "last": true,
+        "start": {"values": [5]}, "end": {"values": [1], "inclusive": true}});
+    assert_eq!(paths(last).await, "i2 i1");
+    let named = json!({"collection": "lists/a/items",
+        "where": [{"field": "__name__", "op": "in", "value": ["i4", "lists/a/items/i2"]}]});
+    assert_eq!(paths(named).await, "i2 i4");
+    let request = json!({"collection": "items", "group": true, "where": [either],
+        "numbers": ["count", {"sum": "n"}, {"average": "n"}]});
+    let request: AggregateRequest = serde_json::from_value(request).unwrap();
+    let answer = pod.call::<DataAggregate>(&request).await.unwrap();
+    assert_eq!(answer.values.len(), 3);
+    assert_eq!((&answer.values[0], &answer.values[1]), (&json!(3), &json!(14)));
+    let elsewhere = query(json!({"collection": "lists/a/items", "group": true}));
+    let error = pod.call::<DataQuery>(&elsewhere).await.err().map(|error| error.code);
+    assert_eq!(error.map(rhizome_api::ErrorCode::as_str), Some("invalid-argument"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

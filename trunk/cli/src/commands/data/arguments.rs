@@ -3,6 +3,7 @@
 use crate::{format, parse};
 use clap::{Args, Subcommand, ValueEnum};
 use rhizome_api::data::{Filter, OrderBy};
+use rhizome_api::select::{Condition, Selection};
 use rhizome_api::{
     DataDelete, DataExport, DataGet, DataHash, DataHistory, DataLs, DataQuery, DataSet, DataSettle,
     DataUpdate, DataWatch, Durability, Method,
@@ -204,27 +205,73 @@ pub(crate) struct DeleteArgs {
     pub(crate) app: AppFlag,
 }
 
+/// Which documents of a collection.
+#[derive(Args, Debug)]
+pub(crate) struct SelectArgs {
+    /// A condition, FIELD OP VALUE; all of them hold.
+    #[arg(long = "where", value_name = "CONDITION", value_parser = parse::filter)]
+    filters: Vec<Filter>,
+    /// A condition of which one is enough, where several are given.
+    #[arg(long = "any", value_name = "CONDITION", value_parser = parse::filter)]
+    any: Vec<Filter>,
+    /// An order, FIELD or FIELD:desc; the first counts most.
+    #[arg(long, value_name = "FIELD", value_parser = parse::order)]
+    order: Vec<OrderBy>,
+    /// How many at most.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u64>,
+    /// Keep the last ones, not the first.
+    #[arg(long, requires = "limit", requires = "order")]
+    last: bool,
+    /// Look in every collection of that name, wherever it lies.
+    #[arg(long)]
+    group: bool,
+}
+
+impl SelectArgs {
+    /// What the pod is asked for.
+    pub(crate) fn into_selection(self) -> Selection {
+        let mut conditions: Vec<Condition> = self.filters.into_iter().map(Condition::Is).collect();
+        if !self.any.is_empty() {
+            conditions
+                .push(Condition::Any { any: self.any.into_iter().map(Condition::Is).collect() });
+        }
+        Selection {
+            group: self.group,
+            conditions,
+            order: self.order,
+            limit: self.limit,
+            last: self.last,
+            ..Selection::default()
+        }
+    }
+}
+
 /// Flags of `data query`.
 #[derive(Args, Debug)]
 #[command(before_help = "Examples:
   rhizome data query todos --where 'done == false' --order due:desc --limit 10
   rhizome data query todos --where 'tags array-contains shop' --explain
+  rhizome data query todos --any 'done == true' --any 'priority >= 3' --count
+  rhizome data query items --group --sum price
 ")]
 pub(crate) struct QueryArgs {
     /// The collection.
     pub(crate) collection: String,
-    /// A condition, FIELD OP VALUE; all of them hold.
-    #[arg(long = "where", value_name = "CONDITION", value_parser = parse::filter)]
-    pub(crate) filters: Vec<Filter>,
-    /// An order, FIELD or FIELD:desc; the first counts most.
-    #[arg(long, value_name = "FIELD", value_parser = parse::order)]
-    pub(crate) order: Vec<OrderBy>,
-    /// How many at most.
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
     /// Say how they were found.
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Say how many there are, and do not show them.
+    #[arg(long, conflicts_with = "explain")]
+    pub(crate) count: bool,
+    /// Say the sum of a field's numbers, of the documents that have it.
+    #[arg(long, value_name = "FIELD", conflicts_with = "explain")]
+    pub(crate) sum: Vec<String>,
+    /// Say their average.
+    #[arg(long, value_name = "FIELD", conflicts_with = "explain")]
+    pub(crate) average: Vec<String>,
     #[command(flatten)]
     pub(crate) app: AppFlag,
 }
@@ -234,15 +281,8 @@ pub(crate) struct QueryArgs {
 pub(crate) struct WatchArgs {
     /// The collection, or the path of a document.
     pub(crate) path: String,
-    /// A condition, FIELD OP VALUE; all of them hold.
-    #[arg(long = "where", value_name = "CONDITION", value_parser = parse::filter)]
-    pub(crate) filters: Vec<Filter>,
-    /// An order, FIELD or FIELD:desc; the first counts most.
-    #[arg(long, value_name = "FIELD", value_parser = parse::order)]
-    pub(crate) order: Vec<OrderBy>,
-    /// How many at most.
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
     /// Also tell when only the way it has travelled changed.
     #[arg(long)]
     pub(crate) durability: bool,
