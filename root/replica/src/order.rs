@@ -351,6 +351,9 @@ impl Replica {
         log: &LogId,
         seq: u64,
     ) -> Result<bool, ReplicaError> {
+        if !self.keys.can_read() {
+            return Ok(false);
+        }
         let opened = self.logs.get(log).map_or(0, |state| state.row.opened);
         for at in opened + 1..=seq {
             let row: Option<EventRow> = rows::get(access.index, &rows::event_key(log, at))?;
