@@ -145,7 +145,7 @@ impl Replica {
     pub(crate) fn command(
         &mut self,
         tick: Tick,
-        access: &Access<'_, '_>,
+        access: &mut Access<'_, '_>,
         ticket: Ticket,
         command: Command,
         effects: &mut Vec<Effect>,
@@ -163,6 +163,7 @@ impl Replica {
             }
             Ok(Some(record)) => {
                 self.staged.push(Staged::Command(ticket, Outcome::Recorded { record }));
+                self.note_signed(access, record);
                 self.control_changed(effects);
             }
             Ok(None) => effects.push(Effect::Done(ticket, Outcome::Unchanged)),

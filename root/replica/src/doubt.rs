@@ -6,23 +6,37 @@
 //! its logs, and as the one voter it places nothing. The doubt ends once every other device that
 //! counts was met and everything it holds of ours is here; a device that is alone has nobody to
 //! ask. It outlives a restart as a row of the index.
+//!
+//! Who is lost for good is never met. What a reform begins that was signed here since is no place
+//! where something was placed before: there this device orders, however much it doubts.
 
 use crate::access::{Access, ReplicaError};
+use crate::reform::as_reform;
 use crate::rows::{self, space};
 use crate::state::Replica;
+use rhizome_block::Cid;
 use rhizome_identity::DeviceId;
 use rhizome_log::LogTag;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// By how much at most an incarnation is greater than the newest that is left: so far beyond those
 /// that may be forgotten that none is met by accident.
 const INCARNATIONS_SKIPPED_MAX: u32 = 1 << 20;
 
+/// What outlives a restart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct DoubtRow {
+    /// Devices that the driver knows of; the record that admits one may be forgotten, too.
+    known: BTreeSet<DeviceId>,
+    /// The reform that was signed here since, if one was.
+    reform: Option<Cid>,
+}
+
 /// Who is to be heard.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doubt {
-    /// Devices that the driver knows of; the record that admits one may be forgotten, too.
-    known: BTreeSet<DeviceId>,
+    row: DoubtRow,
     /// Those of which everything is here.
     heard: BTreeSet<DeviceId>,
     /// Apps whose log of this device goes on in a new incarnation already.
@@ -32,8 +46,8 @@ pub(crate) struct Doubt {
 impl Doubt {
     /// The doubt that an earlier run of the program left.
     pub(crate) fn open(access: &Access<'_, '_>) -> Result<Option<Self>, ReplicaError> {
-        let known: Option<BTreeSet<DeviceId>> = rows::get(access.index, &[space::DOUBT])?;
-        Ok(known.map(|known| Self { known, ..Self::default() }))
+        let row: Option<DoubtRow> = rows::get(access.index, &[space::DOUBT])?;
+        Ok(row.map(|row| Self { row, ..Self::default() }))
     }
 }
 
@@ -41,8 +55,29 @@ impl Replica {
     /// The disk may have forgotten what this device signed. `known` are devices of the identity,
     /// as far as they are known from elsewhere.
     pub fn doubt(&mut self, access: &mut Access<'_, '_>, known: BTreeSet<DeviceId>) {
-        rows::put(access, vec![space::DOUBT], &known);
-        self.doubt = Some(Doubt { known, ..Doubt::default() });
+        let row = DoubtRow { known, reform: None };
+        rows::put(access, vec![space::DOUBT], &row);
+        self.doubt = Some(Doubt { row, ..Doubt::default() });
+    }
+
+    /// Notes that a record was signed here just now: a reform by which this device orders begins
+    /// where it has forgotten nothing.
+    pub(crate) fn note_signed(&mut self, access: &mut Access<'_, '_>, record: Cid) {
+        let me = self.device();
+        let reform = self.control.record(&record).and_then(as_reform);
+        if let Some(doubt) = &mut self.doubt
+            && reform.is_some_and(|reform| reform.voters.contains(&me))
+        {
+            doubt.row.reform = Some(record);
+            rows::put(access, vec![space::DOUBT], &doubt.row);
+        }
+    }
+
+    /// Whether this device, as the one voter, may have forgotten what it placed.
+    pub(crate) fn doubts_its_places(&self) -> bool {
+        let newest = || self.newest_reform().map(rhizome_identity::ControlRecord::cid);
+        let begun = |doubt: &Doubt| doubt.row.reform.is_some() && doubt.row.reform == newest();
+        self.doubt.as_ref().is_some_and(|doubt| !begun(doubt))
     }
 
     /// The devices to be met before this one trusts its disk again.
@@ -53,7 +88,8 @@ impl Replica {
         let counts = |device: &DeviceId| {
             state.device(device).is_none_or(|one| one.is_live() && !one.dormant)
         };
-        let others = state.devices().map(|(device, _)| device).chain(doubt.known.iter().copied());
+        let others =
+            state.devices().map(|(device, _)| device).chain(doubt.row.known.iter().copied());
         let me = self.device();
         others.filter(|id| *id != me && counts(id) && !doubt.heard.contains(id)).collect()
     }

@@ -22,7 +22,7 @@ impl Replica {
             return;
         }
         match self.order.role {
-            Role::Sequencer if self.doubt.is_none() => self.place_alone(),
+            Role::Sequencer if !self.doubts_its_places() => self.place_alone(),
             Role::Voter { leading: true } => {
                 let bodies = self.unplaced();
                 if !bodies.is_empty() {

@@ -643,7 +643,7 @@ impl Replica {
     }
 }
 
-fn as_reform(record: &ControlRecord) -> Option<&Reform> {
+pub(crate) fn as_reform(record: &ControlRecord) -> Option<&Reform> {
     match record.body() {
         ControlBody::Reform(reform) => Some(reform),
         _ => None,

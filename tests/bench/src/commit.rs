@@ -126,6 +126,8 @@ fn follow(node: &Node, log: LogId) -> watch::Receiver<u64> {
         let mut pulse = handle.pulse();
         let mut last = 0;
         loop {
+            // Marked before the look: what comes in between is news.
+            pulse.borrow_and_update();
             let after = last + 1;
             let reached = handle.look(move |replica, _| {
                 let mut reached = after;
@@ -139,8 +141,6 @@ fn follow(node: &Node, log: LogId) -> watch::Receiver<u64> {
                 last = reached;
                 tell.send_replace(reached);
             }
-            // The look itself was a batch: only another one is news.
-            pulse.borrow_and_update();
             if tell.is_closed() || pulse.changed().await.is_err() {
                 return;
             }

@@ -13,7 +13,8 @@ use rhizome_log::{Index, IndexError, Place};
 use rhizome_net::Link;
 use rhizome_replica::{Access, Alarm, Base, Replica, ReplicaError, ReplicaKeys, space};
 use rhizome_store::{
-    FolderError, Mark, OpenError, PrefixIndex, Report, SegmentsConfig, Store, StoreFolder,
+    FlushIndex, FolderError, Mark, OpenError, PrefixIndex, Report, SegmentsConfig, Store,
+    StoreFolder,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -111,7 +112,7 @@ impl Identity {
 }
 
 /// Where hosted identities keep their index: one for all, so that an idle one costs no memory.
-pub type SharedIndex = Arc<dyn Index>;
+pub type SharedIndex = Arc<dyn FlushIndex>;
 
 /// Opens an identity and starts its actor.
 ///
@@ -127,7 +128,7 @@ pub fn open(
     let keys = keys_of(&home, &genesis, hosted)?;
     let folder = StoreFolder::open(&home.store_dir())?;
     let mut renewal = None;
-    let index: Arc<dyn Index> = match shared {
+    let index: Arc<dyn FlushIndex> = match shared {
         Some(shared) => {
             let prefix = identity.0.digest()[..SHARED_PREFIX_BYTES].to_vec();
             Arc::new(PrefixIndex::new(Arc::clone(shared), prefix))
@@ -140,19 +141,24 @@ pub fn open(
         }
     };
     let mut engine = Engine::open(keys, genesis, &*index)?;
-    let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
+    let mark = index.get(&[space::MARK])?;
+    let since = mark.as_deref().and_then(mark_from);
     let fence = Fence::default();
     let (journal, report) = open_segments(&folder, &*index, &mut engine, since, &fence)?;
     engine = rewound(engine, &home, hosted, &*index, &journal)?;
     if report.torn.is_some() || report.damages_count > 0 {
         engine.start_new_incarnations();
     }
-    let vouched = since.is_some() || whole.is_some_and(|whole| journal.store().end() >= whole);
+    let vouched = mark.is_some() || whole.is_some_and(|whole| journal.store().end() >= whole);
     // Nothing at all is what a new identity has, unless a part of it or its end is known.
     let is_new = report.sections == 0 && report.torn.is_none() && whole.is_none();
     if report.damages_count > 0 || (!vouched && !is_new) {
         tracing::warn!("this disk may have forgotten something: asking the other devices");
         engine.doubt(&*index, known_devices(&home))?;
+    }
+    if mark.is_none() && is_new {
+        // From here on an index without a mark was lost, and is not just late.
+        index.flush()?;
     }
     let home_again = home.clone();
     let reopen: actor::Reopen = Box::new(move |index, journal| {

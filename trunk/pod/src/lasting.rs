@@ -7,7 +7,7 @@
 
 use rhizome_log::{Batch, Index, IndexError, MemoryIndex, Visit};
 use rhizome_store::{
-    BufferedIndex, Numbered, PackedIndex, SledConfig, SledIndex, is_short_of_room,
+    BufferedIndex, FlushIndex, Numbered, PackedIndex, SledConfig, SledIndex, is_short_of_room,
 };
 use std::io;
 use std::ops::{Bound, ControlFlow};
@@ -38,7 +38,7 @@ pub struct Shelf {
 /// An index that was opened.
 pub struct Opened {
     /// The index.
-    pub index: Arc<dyn Index>,
+    pub index: Arc<dyn FlushIndex>,
     /// Whether it lies in memory, because the disk has no room for it.
     pub in_memory: bool,
 }

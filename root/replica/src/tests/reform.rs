@@ -6,7 +6,7 @@ use crate::command::{Command, CommandError, RevokeReason};
 use crate::{Alarm, Effect};
 use rhizome_identity::ControlError;
 use rhizome_identity::DeviceKind::{CloudPeer, Laptop, Phone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const LAPTOP: usize = 0;
 
@@ -101,6 +101,25 @@ fn without_its_only_voter_nothing_is_confirmed_until_an_admin_reforms() {
     assert!(world.nodes[LAPTOP].replica.status().sequencer);
     let gone = world.nodes[cloud].replica.device();
     assert!(!world.nodes[phone].replica.control().state().is_live(&gone));
+}
+
+#[test]
+fn a_device_that_doubts_its_disk_orders_what_its_own_reform_begins() {
+    let (mut world, phone, cloud) = three();
+    part(&mut world, &[LAPTOP, phone, cloud]);
+    world.reopen_in_doubt(LAPTOP, &[]);
+    world.connect(LAPTOP, phone);
+    let lost = world.nodes[cloud].replica.device();
+    assert_eq!(world.nodes[LAPTOP].replica.doubted(), BTreeSet::from([lost]));
+    // The lost one is not removed: it may come back, and it is never met meanwhile.
+    world.reform(LAPTOP, LAPTOP, &[]);
+    world.write(phone, "notes", b"on");
+    world.settle();
+    agree(&world, &[LAPTOP, phone], &["begin", "on"]);
+    world.reopen(LAPTOP, true);
+    world.write(LAPTOP, "notes", b"still");
+    assert_eq!(world.effective(LAPTOP), ["begin", "on", "still"]);
+    assert!(world.nodes[LAPTOP].replica.doubted().contains(&lost));
 }
 
 #[test]

@@ -59,6 +59,23 @@ fn step(path: &str, name: &str, n: u64) -> BatchRequest {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_killed_as_soon_as_it_belongs_trusts_its_disk() {
+    let world = World::new();
+    let (mut laptop, mut phone) = (world.node("laptop").await, world.node("phone").await);
+    laptop.start().await;
+    phone.start().await;
+    laptop.create("Ana", DeviceKind::Laptop).await;
+    link(&laptop, &phone, DeviceKind::Phone).await;
+    for node in [&mut laptop, &mut phone] {
+        node.kill();
+        let pod = Pod::start(PodOptions { listen: None, ..node.options() }).await.unwrap();
+        let doubted = pod.current().unwrap().handle.look(|replica, _| replica.doubted()).await;
+        assert_eq!(doubted.unwrap(), [].into(), "{} asks others what it signed", node.name);
+        pod.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_write_is_lost_however_often_processes_are_killed() {
     let world = World::new();
     let mut nodes =
