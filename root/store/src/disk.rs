@@ -1,14 +1,17 @@
 //! What the segments need of a disk, and the disk made of real files.
 //!
 //! A [`Disk`] is one folder of files that grow at their end. [`MemoryDisk`] forgets what was not
-//! synced when it crashes, and [`FaultDisk`] fails on demand; both serve tests and the simulator.
+//! synced when it crashes, [`FaultDisk`] fails on demand, and [`WatchedDisk`] asks before every
+//! change; they serve tests and the simulator.
 //! What the files mean is left to `segments`.
 
 mod fault;
 mod memory;
+mod watched;
 
 pub use fault::{FaultDisk, Faults, Flip};
 pub use memory::{Crash, MemoryDisk};
+pub use watched::{Change, Watch, WatchedDisk};
 
 use crate::platform;
 use std::collections::BTreeMap;

@@ -14,7 +14,10 @@ mod private;
 mod segments;
 mod store;
 
-pub use disk::{Crash, Disk, FaultDisk, Faults, FileDisk, Flip, MemoryDisk, is_short_of_room};
+pub use disk::{
+    Change, Crash, Disk, FaultDisk, Faults, FileDisk, Flip, MemoryDisk, Watch, WatchedDisk,
+    is_short_of_room,
+};
 pub use format::{FolderError, STORE_VERSION, StoreFolder};
 pub use index::{
     BufferedIndex, FlushIndex, Numbered, PENDING_BYTES_MAX, PackedIndex, PrefixIndex, SledConfig,
@@ -23,8 +26,8 @@ pub use index::{
 pub use platform::LockError;
 pub use private::{create_private_folder, write_private};
 pub use segments::{
-    Damage, DamageKind, Mark, OpenError, ReadError, Report, Section, SectionVisit, Segments,
-    SegmentsConfig, StoreError, Torn,
+    CompactError, Compacted, Damage, DamageKind, Mark, OpenError, ReadError, Report, Section,
+    SectionVisit, Segments, SegmentsConfig, StoreError, Torn,
 };
 pub use store::{QUEUE_BYTES_MAX, Store};
 

@@ -6,10 +6,16 @@
 //! of the blocks to its callers.
 
 mod car;
+mod compact;
+mod layout;
 mod read;
+mod repair;
 mod scan;
 mod window;
 
+pub use compact::{CompactError, Compacted};
+pub(crate) use compact::{check_first, rewrite};
+pub(crate) use layout::{Layout, remove};
 pub use read::ReadError;
 pub(crate) use read::read;
 pub(crate) use scan::scan;
@@ -32,14 +38,45 @@ pub struct Section<'a> {
 }
 
 /// A position between two sections: how far somebody has read.
+///
+/// The default is before everything. Any other is good until the segments are compacted: then
+/// opening or visiting from it begins at the start, and [`Report::restarted`] says so.
 #[derive(
     Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
 )]
 pub struct Mark {
+    /// Which compaction it follows; 0 is before the first one.
+    pub generation: u32,
     /// Number of the segment, counted from 1; 0 is before all of them.
     pub segment: u32,
     /// First byte of the segment that was not read.
     pub offset: u64,
+}
+
+impl Mark {
+    /// As bytes: segment, offset, and generation unless it is 0, big-endian.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = self.segment.to_be_bytes().to_vec();
+        bytes.extend(self.offset.to_be_bytes());
+        if self.generation > 0 {
+            bytes.extend(self.generation.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what [`Mark::to_bytes`] wrote; anything else is no mark.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (segment, bytes) = bytes.split_first_chunk()?;
+        let (offset, bytes) = bytes.split_first_chunk()?;
+        let generation = match bytes {
+            [] => 0,
+            bytes => u32::from_be_bytes(bytes.try_into().ok()?),
+        };
+        let (segment, offset) = (u32::from_be_bytes(*segment), u64::from_be_bytes(*offset));
+        Some(Self { generation, segment, offset })
+    }
 }
 
 /// How segments are kept.
@@ -173,13 +210,14 @@ pub(crate) fn check_sizes(sections: &[Section<'_>]) -> Result<(), StoreError> {
 pub struct Segments {
     disk: Arc<dyn Disk>,
     config: SegmentsConfig,
+    layout: Arc<Layout>,
     /// The segment that was written last, or will be the first, and its durable bytes.
     active: Mark,
     active_exists: bool,
     /// Whether the active segment takes no more writes, because its end is damage.
     sealed: bool,
     pending: Encoded,
-    failed: Option<Arc<str>>,
+    pub(crate) failed: Option<Arc<str>>,
 }
 
 impl Segments {
@@ -191,7 +229,8 @@ impl Segments {
         since: Option<Mark>,
         visit: &mut SectionVisit<'_>,
     ) -> Result<(Self, Report), OpenError> {
-        let scanned = scan(&*disk, since.unwrap_or_default(), None, visit)?;
+        let layout = layout::tidy(&*disk)?;
+        let scanned = scan(&*disk, &layout, since.unwrap_or_default(), None, visit)?;
         if scanned.exists {
             let name = car::segment_name(scanned.end.segment);
             if scanned.report.torn.is_some() {
@@ -204,6 +243,7 @@ impl Segments {
         let segments = Self {
             disk,
             config,
+            layout: Arc::new(layout),
             active: scanned.end,
             active_exists: scanned.exists,
             sealed: scanned.sealed,
@@ -236,8 +276,13 @@ impl Segments {
 
     /// How far the durable part reaches.
     #[must_use]
-    pub const fn end(&self) -> Mark {
-        self.active
+    pub fn end(&self) -> Mark {
+        Mark { generation: self.layout.generation(), ..self.active }
+    }
+
+    /// Which segments count.
+    pub(crate) const fn layout(&self) -> &Arc<Layout> {
+        &self.layout
     }
 
     /// Why appending is no longer possible, if so.
@@ -314,7 +359,7 @@ impl Segments {
     fn next(&self) -> Mark {
         let full = self.active.offset >= self.config.segment_bytes_max.max(1);
         if self.active.segment == 0 || self.sealed || full {
-            Mark { segment: self.active.segment + 1, offset: 0 }
+            Mark { segment: self.active.segment + 1, ..Mark::default() }
         } else {
             self.active
         }

@@ -64,15 +64,8 @@ impl Journal for SimJournal<'_> {
     }
 
     fn mark(&self) -> Vec<u8> {
-        let Mark { segment, offset } = self.0.end();
-        [segment.to_be_bytes().as_slice(), &offset.to_be_bytes()].concat()
+        self.0.end().to_bytes()
     }
-}
-
-fn mark_from(bytes: &[u8]) -> Option<Mark> {
-    let (segment, offset) = bytes.split_first_chunk::<4>()?;
-    let segment = u32::from_be_bytes(*segment);
-    Some(Mark { segment, offset: u64::from_be_bytes(offset.try_into().ok()?) })
 }
 
 /// What survives of the index in a crash.
@@ -263,7 +256,8 @@ fn open(
     let mine = keys_of(genesis, keys, kind);
     let mut engine =
         Engine::open(mine, genesis.clone(), index).expect("rows that were written can be read");
-    let since = index.get(&[space::MARK]).expect("memory answers").and_then(|m| mark_from(&m));
+    let since =
+        index.get(&[space::MARK]).expect("memory answers").and_then(|m| Mark::from_bytes(&m));
     let config = SegmentsConfig { segment_bytes_max: SEGMENT_BYTES_MAX };
     let mut blocks = Vec::new();
     let disk = Arc::clone(disk) as Arc<dyn rhizome_store::Disk>;

@@ -4,7 +4,7 @@ use crate::actor::{self, Notice, Parts};
 use crate::clock;
 use crate::handle::Handle;
 use crate::home::{HomeError, IdentityHome};
-use crate::journal::{Fence, Segments, mark_from};
+use crate::journal::{Fence, Segments};
 use crate::lasting::{Renewal, SHARED_PREFIX_BYTES, Shelf};
 use rhizome_block::{Cid, peek_kind};
 use rhizome_engine::{Engine, EngineError, Fold};
@@ -142,7 +142,7 @@ pub fn open(
     };
     let mut engine = Engine::open(keys, genesis, &*index)?;
     let mark = index.get(&[space::MARK])?;
-    let since = mark.as_deref().and_then(mark_from);
+    let since = mark.as_deref().and_then(Mark::from_bytes);
     let fence = Fence::default();
     let (journal, report) = open_segments(&folder, &*index, &mut engine, since, &fence)?;
     engine = rewound(engine, &home, hosted, &*index, &journal)?;
@@ -194,7 +194,7 @@ fn opened(
     let genesis = home.genesis().map_err(gone)?;
     let keys = keys_of(home, &genesis, hosted).map_err(gone)?;
     let mut engine = Engine::open(keys, genesis, index)?;
-    let since = index.get(&[space::MARK])?.and_then(|bytes| mark_from(&bytes));
+    let since = index.get(&[space::MARK])?.and_then(|bytes| Mark::from_bytes(&bytes));
     let mut blocks = Blocks::new();
     let visited = journal.store().visit_from(since.unwrap_or_default(), &mut |p, cid, bytes| {
         blocks.push((p, cid, bytes.to_vec()));

@@ -40,7 +40,7 @@ impl Journal for Segments {
     }
 
     fn mark(&self) -> Vec<u8> {
-        mark_bytes(self.fence.mark(&self.store))
+        self.fence.mark(&self.store).to_bytes()
     }
 }
 
@@ -85,16 +85,4 @@ impl Drop for FenceGuard {
     fn drop(&mut self) {
         *self.fence.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
-
-/// A mark as it stands in the index.
-fn mark_bytes(mark: Mark) -> Vec<u8> {
-    [mark.segment.to_be_bytes().as_slice(), &mark.offset.to_be_bytes()].concat()
-}
-
-/// Reads it.
-pub fn mark_from(bytes: &[u8]) -> Option<Mark> {
-    let (segment, offset) = bytes.split_first_chunk::<4>()?;
-    let segment = u32::from_be_bytes(*segment);
-    Some(Mark { segment, offset: u64::from_be_bytes(offset.try_into().ok()?) })
 }

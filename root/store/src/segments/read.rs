@@ -17,6 +17,12 @@ pub enum ReadError {
         /// Where it should have been.
         place: Place,
     },
+    /// The segments were compacted since; a row that is made anew knows where the block lies now.
+    #[error("segment {} was compacted", .place.segment)]
+    Compacted {
+        /// Where the block lay.
+        place: Place,
+    },
     /// The disk refused.
     #[error("segment {} cannot be read", .place.segment)]
     Disk {

@@ -2,7 +2,7 @@
 //! and finding the next whole section after damage.
 
 use super::window::Window;
-use super::{Mark, car};
+use super::{Layout, Mark, car};
 use crate::{Disk, Place};
 use rhizome_block::Cid;
 use std::collections::BTreeSet;
@@ -33,6 +33,9 @@ pub struct Report {
     pub damages: Vec<Damage>,
     /// How many damages there are, listed or not.
     pub damages_count: u64,
+    /// Whether the segments were compacted after the mark that was given: everything was visited,
+    /// and whatever was built up to that mark must be forgotten first, places above all.
+    pub restarted: bool,
 }
 
 /// A last section that was never wholly written.
@@ -68,7 +71,7 @@ pub enum DamageKind {
 }
 
 impl Report {
-    fn add(&mut self, damage: Damage) {
+    pub(super) fn add(&mut self, damage: Damage) {
         self.damages_count += 1;
         if self.damages.len() < DAMAGES_LISTED_MAX {
             self.damages.push(damage);
@@ -99,66 +102,96 @@ pub(crate) struct Scanned {
     pub(super) sealed: bool,
 }
 
-/// Visits every whole section from `since` up to `until`, or to the end.
-#[tracing::instrument(level = "debug", skip(disk, visit))]
+/// Visits every whole section from `since` up to `until`, or to the end, in segments that count.
+#[tracing::instrument(level = "debug", skip(disk, layout, visit))]
 pub(crate) fn scan(
     disk: &dyn Disk,
+    layout: &Layout,
     since: Mark,
     until: Option<Mark>,
     visit: &mut SectionVisit<'_>,
 ) -> io::Result<Scanned> {
-    let present: BTreeSet<u32> =
-        disk.list()?.iter().filter_map(|name| car::segment_number(name)).collect();
-    let first = since.segment.max(1);
+    let restarted = !layout.knows(since);
+    let since = if restarted { Mark::default() } else { since };
+    let names = disk.list()?;
+    let numbers = names.iter().filter_map(|name| car::segment_number(name));
+    let present: BTreeSet<u32> = numbers.filter(|segment| layout.counts(*segment)).collect();
     let last_present = present.last().copied().unwrap_or(0);
-    let last = until.map_or(last_present.max(since.segment), |until| until.segment);
-    let exists = last_present > 0 && last_present >= since.segment;
+    let last_known = last_present.max(layout.last_set_aside()).max(since.segment);
+    let exists = last_present > 0 && last_present == last_known;
     let mut scanned = Scanned {
-        report: Report::default(),
-        end: Mark { segment: last_present.max(since.segment), offset: 0 },
+        report: Report { restarted, ..Report::default() },
+        end: layout.mark(last_known, 0),
         exists,
-        // The number of a segment that was lost is not used again.
-        sealed: !exists && since.segment > 0,
+        // The number of a segment that was lost or set aside is not used again.
+        sealed: !exists && last_known > 0,
     };
     let mut buffer = Vec::new();
-    for segment in first..=last {
-        let mark =
-            Mark { segment, offset: if segment == since.segment { since.offset } else { 0 } };
-        if !present.contains(&segment) {
-            let (bytes, kind) = (mark.offset, DamageKind::Missing);
-            let mark = Mark { segment, offset: 0 };
-            scanned.report.add(Damage { mark, bytes, cid: None, kind });
+    let first = since.segment.max(layout.first());
+    for segment in first..=until.map_or(last_known, |until| until.segment) {
+        if !layout.counts(segment) {
             continue;
         }
-        let name = car::segment_name(segment);
-        let len = disk.len(&name)?;
+        let offset = if segment == since.segment { since.offset } else { 0 };
+        if !present.contains(&segment) {
+            let (mark, kind) = (layout.mark(segment, 0), DamageKind::Missing);
+            scanned.report.add(Damage { mark, bytes: offset, cid: None, kind });
+            continue;
+        }
+        let len = disk.len(&car::segment_name(segment))?;
         let bound = until.filter(|until| until.segment == segment);
         let end = bound.map_or(len, |until| until.offset.min(len));
-        let window = Window::new(disk, &name, end, std::mem::take(&mut buffer));
-        let is_last = until.is_none() && segment == last_present;
-        let mut one = One { segment, window, visit, report: &mut scanned.report };
-        let tail = one.run(mark)?;
-        buffer = one.window.into_buffer();
+        let part = (layout.mark(segment, offset), end);
+        let tail = scan_segment(disk, part, visit, &mut scanned.report, &mut buffer)?;
+        let is_last = until.is_none() && exists && segment == last_present;
         if is_last {
             scanned.end.offset = end;
         }
-        match tail {
-            Tail::Whole => {}
-            Tail::Bad { offset, cid, searched } => {
-                let mark = Mark { segment, offset };
-                let bytes = end - offset;
-                if is_last && searched {
-                    scanned.report.torn = Some(Torn { mark, bytes });
-                    scanned.end.offset = offset;
-                } else {
-                    let kind = DamageKind::Changed;
-                    scanned.report.add(Damage { mark, bytes, cid, kind });
-                    scanned.sealed |= is_last;
-                }
-            }
+        let Tail::Bad { offset, cid, searched } = tail else { continue };
+        let (mark, bytes) = (layout.mark(segment, offset), end - offset);
+        if is_last && searched {
+            scanned.report.torn = Some(Torn { mark, bytes });
+            scanned.end.offset = offset;
+        } else {
+            let kind = DamageKind::Changed;
+            scanned.report.add(Damage { mark, bytes, cid, kind });
+            scanned.sealed |= is_last;
         }
     }
     Ok(scanned)
+}
+
+/// Visits every whole section of one closed segment, whose end is damage if it is bad.
+pub(super) fn scan_closed(
+    disk: &dyn Disk,
+    mark: Mark,
+    visit: &mut SectionVisit<'_>,
+    report: &mut Report,
+    buffer: &mut Vec<u8>,
+) -> io::Result<()> {
+    let end = disk.len(&car::segment_name(mark.segment))?;
+    if let Tail::Bad { offset, cid, .. } = scan_segment(disk, (mark, end), visit, report, buffer)? {
+        let (mark, kind) = (Mark { offset, ..mark }, DamageKind::Changed);
+        report.add(Damage { mark, bytes: end - offset, cid, kind });
+    }
+    Ok(())
+}
+
+/// Visits every whole section of one segment from a mark up to an end, using the memory of
+/// `buffer`.
+fn scan_segment(
+    disk: &dyn Disk,
+    (from, end): (Mark, u64),
+    visit: &mut SectionVisit<'_>,
+    report: &mut Report,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Tail> {
+    let name = car::segment_name(from.segment);
+    let window = Window::new(disk, &name, end, std::mem::take(buffer));
+    let mut one = One { start: Mark { offset: 0, ..from }, window, visit, report };
+    let tail = one.run(from)?;
+    *buffer = one.window.into_buffer();
+    Ok(tail)
 }
 
 /// How a segment ends.
@@ -180,7 +213,7 @@ enum Next {
 
 /// One segment being scanned.
 struct One<'a, 'v> {
-    segment: u32,
+    start: Mark,
     window: Window<'a>,
     visit: &'a mut SectionVisit<'v>,
     report: &'a mut Report,
@@ -191,7 +224,7 @@ impl One<'_, '_> {
         let end = self.window.end();
         let mut offset = from.offset;
         if offset > end {
-            let mark = Mark { segment: self.segment, offset: end };
+            let mark = Mark { offset: end, ..self.start };
             let (bytes, kind) = (offset - end, DamageKind::Missing);
             self.report.add(Damage { mark, bytes, cid: None, kind });
             return Ok(Tail::Whole);
@@ -225,7 +258,7 @@ impl One<'_, '_> {
     /// Visits the whole section at `offset`; returns where the next one begins.
     fn take(&mut self, offset: u64, head: car::Head) -> io::Result<u64> {
         let place = Place {
-            segment: self.segment,
+            segment: self.start.segment,
             offset: offset + head.bytes as u64,
             bytes: head.data_bytes as u32,
         };
@@ -242,7 +275,7 @@ impl One<'_, '_> {
         for (at, start) in starts.iter().enumerate() {
             let end = starts.get(at + 1).copied().unwrap_or(next);
             let cid = self.head(*start)?.map(|head| head.cid);
-            let mark = Mark { segment: self.segment, offset: *start };
+            let mark = Mark { offset: *start, ..self.start };
             let kind = DamageKind::Changed;
             self.report.add(Damage { mark, bytes: end - start, cid, kind });
         }

@@ -95,6 +95,10 @@ fn memory(bytes: &[u8]) -> Arc<MemoryDisk> {
     Arc::new(disk)
 }
 
+fn mark(segment: u32, offset: u64) -> Mark {
+    Mark { segment, offset, ..Mark::default() }
+}
+
 const LARGE: u64 = 64 << 20;
 
 #[test]
@@ -146,7 +150,7 @@ fn a_segment_of_version_1_reads_back() {
     }
     let (segments, report, found) = open(memory(&std::fs::read(path).unwrap()), LARGE, None);
     assert_eq!(report, Report { sections: 4, bytes: 483, ..Report::default() });
-    assert_eq!(segments.end(), Mark { segment: 1, offset: 18 + 37 + 128 + 130 + 338 });
+    assert_eq!(segments.end(), mark(1, 18 + 37 + 128 + 130 + 338));
     let mut random = Random(7);
     for (one, size) in found.iter().zip([0, 91, 92, 300]) {
         assert_eq!(one.bytes, random.bytes(size));
@@ -166,6 +170,18 @@ fn a_scan_from_a_mark_visits_what_came_after_it() {
     assert_eq!((found, report.damages_count, segments.end()), (later, 0, end));
     let (_, report, found) = open(disk, 1_000, Some(end));
     assert_eq!((found.len(), report), (0, Report::default()));
+}
+
+#[test]
+fn a_mark_reads_back_with_its_generation() {
+    for generation in [0, 1, u32::MAX] {
+        let mark = Mark { generation, segment: 7, offset: 1 << 40 };
+        assert_eq!(Mark::from_bytes(&mark.to_bytes()), Some(mark));
+    }
+    assert_eq!(mark(1, 2).to_bytes(), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
+    for bytes in [0, 3, 11, 13, 15, 17] {
+        assert_eq!(Mark::from_bytes(&vec![1; bytes]), None, "{bytes} bytes");
+    }
 }
 
 #[test]
@@ -189,7 +205,7 @@ fn a_thousand_cuts_leave_exactly_what_was_whole() {
         assert_eq!(found, whole, "cut at {cut}");
         let end = whole.last().map_or(if cut < 18 { 0 } else { 18 }, Found::end);
         assert_eq!(report.damages, []);
-        let torn = Torn { mark: Mark { segment: 1, offset: end }, bytes: cut as u64 - end };
+        let torn = Torn { mark: mark(1, end), bytes: cut as u64 - end };
         assert_eq!(report.torn, (torn.bytes > 0).then_some(torn), "cut at {cut}");
         assert_eq!(disk.bytes("00000001.car").unwrap().len() as u64, end);
 
@@ -258,7 +274,7 @@ fn damage_before_whole_sections_is_reported_and_stays() {
     let (mut segments, report, found) = open(disk.clone(), LARGE, None);
     assert_eq!(found, [all[0].clone(), all[3].clone()]);
     let damage = |one: &Found| Damage {
-        mark: Mark { segment: 1, offset: one.start() },
+        mark: mark(1, one.start()),
         bytes: one.end() - one.start(),
         cid: Some(one.cid),
         kind: DamageKind::Changed,
@@ -312,13 +328,13 @@ fn missing_segments_and_ends_are_reported_and_their_numbers_not_reused() {
     let (_, report, found) = open(hole, 100, None);
     assert_eq!((found.len(), report.damages_count), (3, 1));
     assert_eq!(report.damages[0].kind, DamageKind::Missing);
-    assert_eq!(report.damages[0].mark, Mark { segment: 2, offset: 0 });
+    assert_eq!(report.damages[0].mark, mark(2, 0));
 
     let short = Arc::new(disk.fork());
     short.truncate("00000004.car", 18).unwrap();
     let (_, report, _) = open(short, 100, Some(end));
     assert_eq!(report.damages[0].kind, DamageKind::Missing);
-    assert_eq!(report.damages[0].mark, Mark { segment: 4, offset: 18 });
+    assert_eq!(report.damages[0].mark, mark(4, 18));
 
     disk.remove("00000004.car").unwrap();
     let (mut segments, report, _) = open(disk, 100, Some(end));

@@ -73,14 +73,15 @@ enum Found {
 
 /// The newest ones, from as few segments as hold them.
 fn newest(store: &Store, limit: usize) -> io::Result<(Mark, VecDeque<Found>)> {
-    let mut segment = store.end().segment;
+    let start = store.start();
+    let mut from = Mark { offset: 0, ..store.end() };
     loop {
         let mut found = VecDeque::new();
-        let (end, _) = scan(store, Mark { segment, offset: 0 }, limit, &mut found)?;
-        if found.len() >= limit || segment <= 1 {
+        let (end, _) = scan(store, from, limit, &mut found)?;
+        if found.len() >= limit || from <= start {
             return Ok((end, found));
         }
-        segment -= 1;
+        from.segment -= 1;
     }
 }
 
@@ -251,7 +252,7 @@ pub fn check(identity: &Identity) -> io::Result<VerifyAnswer> {
                 _ => None,
             };
             if let Some(what) = fault {
-                wrong.push(damage(Mark { segment: place.segment, offset: place.offset }, what));
+                wrong.push(damage(place.segment, place.offset, what));
             }
         })?;
         answer.blocks = report.sections;
@@ -265,9 +266,8 @@ pub fn check(identity: &Identity) -> io::Result<VerifyAnswer> {
     Ok(answer)
 }
 
-fn damage(mark: Mark, what: String) -> Damage {
-    let segment = format!("{:08}.car", mark.segment);
-    Damage { segment, offset: mark.offset, what, repaired: false }
+fn damage(segment: u32, offset: u64, what: String) -> Damage {
+    Damage { segment: format!("{segment:08}.car"), offset, what, repaired: false }
 }
 
 /// What a scan found, and which of it lies whole somewhere else, where a good copy was appended.
@@ -288,7 +288,7 @@ fn damages(store: &Store, report: &Report) -> io::Result<Vec<Damage>> {
             _ => format!("{} bytes are not what was written", found.bytes),
         };
         let repaired = found.cid.is_some_and(|cid| whole.contains(&cid));
-        Damage { repaired, ..damage(found.mark, what) }
+        Damage { repaired, ..damage(found.mark.segment, found.mark.offset, what) }
     };
     Ok(report.damages.iter().map(one).collect())
 }

@@ -1,72 +1,41 @@
 //! Power cuts: at every moment, whatever part of what was not synced survives.
 
 use super::*;
-use crate::Crash;
+use crate::{Change, Crash, WatchedDisk};
 use std::sync::Mutex;
-
-/// A disk in memory that keeps a copy of itself before every sync, and how much was acknowledged.
-#[derive(Default)]
-struct Camera {
-    disk: MemoryDisk,
-    acknowledged: Mutex<usize>,
-    pictures: Mutex<Vec<(usize, MemoryDisk)>>,
-}
-
-impl Camera {
-    fn shoot(&self) {
-        let picture = (*self.acknowledged.lock().unwrap(), self.disk.fork());
-        self.pictures.lock().unwrap().push(picture);
-    }
-}
-
-impl Disk for Camera {
-    fn create(&self, name: &str) -> io::Result<()> {
-        self.disk.create(name)
-    }
-    fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.disk.append(name, bytes)
-    }
-    fn sync(&self, name: &str) -> io::Result<()> {
-        self.shoot();
-        self.disk.sync(name)
-    }
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.disk.read_at(name, offset, buffer)
-    }
-    fn len(&self, name: &str) -> io::Result<u64> {
-        self.disk.len(name)
-    }
-    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
-        self.disk.truncate(name, len)
-    }
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn sync_dir(&self) -> io::Result<()> {
-        self.shoot();
-        self.disk.sync_dir()
-    }
-}
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Everything that was written, and a picture of the disk at every sync on the way.
 fn story(commits: usize) -> (Vec<Found>, Vec<(usize, MemoryDisk)>) {
-    let camera = Arc::new(Camera::default());
-    let (mut segments, _, _) = open(camera.clone(), 600, None);
+    let memory = MemoryDisk::default();
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let pictures = Arc::new(Mutex::new(Vec::new()));
+    let shoot = {
+        let (memory, acknowledged) = (memory.clone(), Arc::clone(&acknowledged));
+        let pictures = Arc::clone(&pictures);
+        move || {
+            let picture = (acknowledged.load(Ordering::Relaxed), memory.fork());
+            pictures.lock().unwrap().push(picture);
+        }
+    };
+    let before_syncs = shoot.clone();
+    let watch = move |change: Change| {
+        if matches!(change, Change::Sync | Change::SyncDir) {
+            before_syncs();
+        }
+        Ok(())
+    };
+    let disk = WatchedDisk::new(Arc::new(memory), Box::new(watch));
+    let (mut segments, _, _) = open(Arc::new(disk), 600, None);
     let mut random = Random(20);
     let mut all = Vec::new();
     for _ in 0..commits {
         let sizes: Vec<_> = (0..=random.below(3)).map(|_| random.below(90)).collect();
         all.extend(commit(&mut segments, &mut random, &sizes).unwrap());
-        *camera.acknowledged.lock().unwrap() = all.len();
+        acknowledged.store(all.len(), Ordering::Relaxed);
     }
-    camera.shoot();
-    let pictures = std::mem::take(&mut *camera.pictures.lock().unwrap());
+    shoot();
+    let pictures = std::mem::take(&mut *pictures.lock().unwrap());
     (all, pictures)
 }
 
