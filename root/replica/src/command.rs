@@ -9,8 +9,8 @@ use rhizome_block::Cid;
 use rhizome_cluster::{Candidate, VoterPolicy, plan_voters};
 use rhizome_identity::{
     Acceptance, AddDevice, Adopt, Author, Capability, CertificateBody, ChangeVoters, ControlBody,
-    ControlError, ControlRecord, DeviceCertificate, DeviceId, DeviceKind, EpochChange, RecoveryKit,
-    RevokeDevice, Signature,
+    ControlError, ControlRecord, DeviceCertificate, DeviceId, DeviceKind, Dormant, EpochChange,
+    RecoveryKit, RevokeDevice, Signature,
 };
 use rhizome_log::EventError;
 use std::collections::BTreeSet;
@@ -63,6 +63,16 @@ pub enum Command {
     Reform(ReformPlan),
     /// Graft another identity of this person onto this one, with all its logs.
     Adopt(Box<Adopt>),
+    /// Count a device as absent for long, or as back: it does not vote, and nobody waits for what
+    /// it has not seen or sealed.
+    Dormant {
+        /// Which.
+        device: DeviceId,
+        /// Whether it is absent from here on.
+        dormant: bool,
+    },
+    /// Say what the state is, at the next place at which everything held has taken effect.
+    Seal,
     /// Take a control record that somebody else signed (the recovery kit, say).
     Take(Box<ControlRecord>),
 }
@@ -177,8 +187,18 @@ impl Replica {
         access: &Access<'_, '_>,
         command: Command,
     ) -> Result<Change, CommandError> {
-        if let Command::Take(record) = command {
-            return Ok(Change::Signed(record));
+        match command {
+            Command::Take(record) => return Ok(Change::Signed(record)),
+            Command::Seal => {
+                self.want_seal();
+                return Ok(Change::Nothing);
+            }
+            // A device that was counted as absent says itself that it is back.
+            Command::Dormant { device, dormant: false } if device == self.device() => {
+                let body = ControlBody::Dormant(Dormant { device, dormant: false });
+                return Ok(Change::Record(Box::new(body)));
+            }
+            _ => {}
         }
         if !self.control.state().may(&self.device(), Capability::Admin) {
             let no = matches!(command, Command::PlanVoters { .. });
@@ -199,7 +219,11 @@ impl Replica {
             }
             Command::Reform(plan) => self.reform_body(tick, access, &plan),
             Command::Adopt(adopt) => Ok(ControlBody::Adopt(*adopt)),
+            Command::Dormant { device, dormant } => {
+                Ok(ControlBody::Dormant(Dormant { device, dormant }))
+            }
             Command::Take(record) => return Ok(Change::Signed(record)),
+            Command::Seal => return Ok(Change::Nothing),
         };
         body.map(|body| Change::Record(Box::new(body)))
     }
@@ -330,7 +354,9 @@ impl Replica {
         };
         let candidates: Vec<Candidate> = state
             .devices()
-            .filter(|(_, one)| one.is_live() && one.certificate.may(Capability::Sequencer))
+            .filter(|(_, one)| {
+                one.is_live() && !one.dormant && one.certificate.may(Capability::Sequencer)
+            })
             .map(candidate)
             .collect();
         let current: BTreeSet<DeviceId> = state.voters().iter().copied().collect();

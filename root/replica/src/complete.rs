@@ -51,6 +51,10 @@ impl Replica {
         }
         self.tell_peers(access, &news.moved, before, news.control, effects)?;
         self.tell_kept(access, &news.kept, effects)?;
+        self.tell_seals(&news.seals, effects);
+        if !news.seals.is_empty() {
+            self.compare_seals(effects);
+        }
         self.settle_doubt(access);
         self.contest(access)?;
         self.settle_reform(access)?;
@@ -97,6 +101,11 @@ impl Replica {
                 news.kept.push(manifest);
                 let outcome = crate::command::Outcome::Pinned { manifest };
                 news.done.extend(ticket.map(|ticket| Effect::Done(ticket, outcome)));
+            }
+            Staged::Seal { bytes } => {
+                if self.note_seal(access, bytes.clone()) {
+                    news.seals.push(bytes);
+                }
             }
             Staged::Command(ticket, outcome) => news.done.push(Effect::Done(ticket, outcome)),
         }
@@ -332,6 +341,8 @@ pub(crate) struct News {
     pub arrived: Vec<Cid>,
     /// Sets of blocks that are whole now.
     pub kept: Vec<Cid>,
+    /// Seals that are kept now.
+    pub seals: Vec<Vec<u8>>,
     /// Logs whose signed head moved.
     pub moved: BTreeMap<LogId, u64>,
     /// Whether a control record came in.

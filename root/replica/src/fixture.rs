@@ -7,7 +7,7 @@
 use crate::keys::{AdoptedKeys, AdoptedKeysKind};
 use crate::{
     Base, BaseKind, BaseLog, ControlHead, Manifest, ManifestError, Message, MessageError,
-    PinPurpose,
+    PinPurpose, Seal, SealError,
 };
 use rhizome_block::{CborError, Cid, Codec, Version, decode, encode, peek_kind};
 use rhizome_cluster::Certificate;
@@ -77,6 +77,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("offer", Message::Offer { manifest: bytes(b"manifest") }),
         ("want-blocks", Message::WantBlocks { cids: vec![cid(b"block")] }),
         ("blocks", Message::Blocks { blocks: vec![(cid(b"block"), bytes(b"block"))] }),
+        ("seals", Message::Seals { seals: vec![bytes(b"seal")] }),
         ("kept", Message::Kept { pins }),
     ]
 }
@@ -113,6 +114,21 @@ fn version_2(bytes: &[u8], nth: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at + 2] = 2;
     bytes
+}
+
+#[test]
+fn a_seal_of_version_1_reads_back_signed_and_no_changed_byte_does() {
+    let good = stored("seal-v1.cbor", &Seal::sign(&keys(), SEEN, [5; 32]).bytes);
+    assert_eq!(peek_kind(&good), Some("seal"));
+    let read = Seal::read(&good).unwrap();
+    assert_eq!((read.seen, read.state, read.author), (SEEN, [5; 32], keys().device_id()));
+    let newer = Seal::read(&version_2(&good, 1)).unwrap_err();
+    assert!(matches!(newer, SealError::Version { version: 2 }), "{newer}");
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        assert!(Seal::read(&bytes).is_err(), "byte {at}");
+    }
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub enum Input {
     Begin(Ticket, Box<Base>),
     /// Blocks to keep, as one set (attachments, a snapshot).
     Pin(Ticket, PinSet),
+    /// The state at the place that [`crate::Replica::seal_asked`] names, derived by the driver.
+    Seal(Seen, [u8; 32]),
     /// The layer above wants blocks that are not here.
     Want(Vec<Cid>),
     /// The driver drained its queue: close the batch.
@@ -152,6 +154,16 @@ pub enum Alarm {
         log: LogId,
         /// The place.
         seq: u64,
+    },
+    /// Two devices came to different states at one place of one order: one of them is damaged, is
+    /// another program, or lies.
+    SealsDiffer {
+        /// The place.
+        seen: Seen,
+        /// One of them.
+        one: DeviceId,
+        /// The other.
+        other: DeviceId,
     },
     /// A block on this disk is damaged; it was asked for again.
     Damage {

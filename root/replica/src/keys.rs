@@ -254,6 +254,13 @@ impl ReplicaKeys {
         self.fixed.as_ref()
     }
 
+    /// Hashes a state under a key that never rotates: equal on every device whatever its epochs.
+    #[must_use]
+    pub fn state_root(&self, state: &[u8]) -> Option<[u8; 32]> {
+        let key = rhizome_seal::state_root_key(self.fixed.as_ref()?);
+        Some(rhizome_seal::keyed_hash(&key, "rhizome state v1", state))
+    }
+
     /// The tag of an app's logs.
     #[must_use]
     pub fn log_tag(&self, app: &str) -> LogTag {

@@ -29,6 +29,7 @@ mod pins;
 mod quarantine;
 mod reform;
 mod rows;
+mod seal;
 mod ship;
 mod stage;
 mod state;
@@ -51,6 +52,7 @@ pub use order::past_control;
 pub use pins::{Manifest, ManifestError, ManifestKind, PIN_BLOCKS_MAX, PinPurpose, PinSet};
 pub use reform::{ReformPlan, outlasts_rewind};
 pub use rows::{RowError, numbered_rows, space};
+pub use seal::{Seal, SealError, SealKind, SealStatus};
 pub use state::Replica;
 pub use status::{LogStatus, PeerStatus, Status};
 

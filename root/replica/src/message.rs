@@ -105,6 +105,11 @@ pub enum Message {
         /// Their bytes.
         blocks: Vec<(Cid, ByteBuf)>,
     },
+    /// What devices say the state is at places of the order.
+    Seals {
+        /// Their blocks.
+        seals: Vec<ByteBuf>,
+    },
     /// The sender holds these sets whole, durably.
     Kept {
         /// Their manifests.

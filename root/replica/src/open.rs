@@ -111,6 +111,7 @@ impl Replica {
             reforms: crate::reform::Reforms::open(access)?,
             refused: BTreeSet::new(),
             feeds: BTreeMap::new(),
+            seals: crate::seal::Seals::open(access)?,
             appending: false,
         };
         replica.open_logs(access)?;
@@ -184,6 +185,10 @@ impl Replica {
                     let staged = Staged::Base(Box::new(base));
                     self.note(access, staged, place, place, &mut news)?;
                 }
+            }
+            Some("seal") => {
+                let staged = Staged::Seal { bytes: bytes.to_vec() };
+                self.note(access, staged, place, place, &mut news)?;
             }
             Some("manifest") if Manifest::read(bytes).is_ok() => {
                 let staged = Staged::Pin { manifest: cid, bytes: bytes.to_vec(), ticket: None };

@@ -166,6 +166,10 @@ impl Replica {
             Message::Offer { manifest } => self.offered(access, device, &manifest, effects),
             Message::WantBlocks { cids } => self.send_blocks(access, device, &cids, effects),
             Message::Blocks { blocks } => self.take_blocks(access, device, blocks, effects),
+            Message::Seals { seals } => {
+                self.take_seals(device, &seals, effects);
+                Ok(())
+            }
             Message::Kept { pins } => self.peer_kept(access, device, pins, effects),
         }
     }
@@ -243,6 +247,7 @@ impl Replica {
         self.want_again(device, effects);
         self.show_lost_epochs(device, effects);
         self.offer_pins(access, device, effects)?;
+        self.show_seals(device, effects);
         self.settle_doubt(access);
         Ok(())
     }

@@ -42,6 +42,8 @@ pub mod space {
     pub const DOUBT: u8 = 0x0e;
     /// The list of a set that a cloud peer keeps and this device does not.
     pub const LISTED: u8 = 0x0f;
+    /// What a device says the state is at one place (0x10 to 0x17 are the documents').
+    pub const SEAL: u8 = 0x18;
 }
 
 /// How long the keys are that begin like this one, if they end in a number that counts up: rows
@@ -226,6 +228,10 @@ pub(crate) fn block_key(cid: &Cid) -> Vec<u8> {
 
 pub(crate) fn pin_key(root: &Cid) -> Vec<u8> {
     key(space::PIN, &root.to_bytes(), None)
+}
+
+pub(crate) fn seal_key(i: u64, author: &rhizome_identity::DeviceId) -> Vec<u8> {
+    key(space::SEAL, &i.to_be_bytes(), None).into_iter().chain(author.0).collect()
 }
 
 pub(crate) fn listed_key(root: &Cid) -> Vec<u8> {

@@ -62,6 +62,11 @@ pub(crate) enum Staged {
         /// Who waits for it.
         ticket: Option<Ticket>,
     },
+    /// What a device says the state is.
+    Seal {
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
     /// Nothing to note, but somebody waits.
     Command(Ticket, crate::command::Outcome),
 }

@@ -103,6 +103,8 @@ pub struct Replica {
     pub(crate) vouched_at: Option<Cid>,
     /// Apps whose log of this device must go on in a new incarnation, and the lowest one.
     pub(crate) cut: BTreeMap<LogTag, u32>,
+    /// What devices say the state is.
+    pub(crate) seals: crate::seal::Seals,
     /// What the disk may have forgotten is not clear yet.
     pub(crate) doubt: Option<crate::doubt::Doubt>,
     /// Hashes of places and events over which an alarm was raised.
@@ -171,6 +173,7 @@ impl Replica {
             Input::Keep(ticket, blocks) => self.keep(access, ticket, blocks, &mut effects)?,
             Input::Begin(ticket, base) => self.begin_at(ticket, *base, &mut effects),
             Input::Pin(ticket, set) => self.pin(access, ticket, set, &mut effects)?,
+            Input::Seal(seen, state) => self.seal_state(seen, state),
             Input::Want(cids) => self.want(access, cids, &mut effects)?,
             Input::Flush => self.flush(tick, &mut effects),
             Input::Durable(places) => self.complete(access, &places, &mut effects)?,

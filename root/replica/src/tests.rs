@@ -5,6 +5,7 @@ mod feed;
 mod rebuilt;
 mod reform;
 mod removed;
+mod seal;
 mod world;
 
 use crate::command::{Command, RevokeReason};

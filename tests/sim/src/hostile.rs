@@ -59,12 +59,16 @@ pub enum Verdict {
 #[must_use]
 pub fn run(entry: &Entry, seed: u64) -> Verdict {
     let played = catch_unwind(AssertUnwindSafe(|| scene::play(entry, seed)));
-    let (world, verdict) = match played {
+    let (mut world, verdict) = match played {
         Ok((world, Ok(verdict))) => (world, verdict),
         Ok((_, Err(why))) => return Verdict::Undetected(why),
         Err(panic) => return Verdict::Panicked(words(&*panic)),
     };
-    match catch_unwind(AssertUnwindSafe(|| crate::invariants::check(&world))) {
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        crate::story::seal(&mut world);
+        crate::invariants::check(&world);
+    }));
+    match ended {
         Ok(()) => verdict,
         Err(panic) => Verdict::Undetected(words(&*panic)),
     }

@@ -8,6 +8,7 @@ mod generation;
 mod once;
 mod promises;
 mod rebuilt;
+mod sealed;
 
 use crate::world::World;
 
@@ -22,5 +23,6 @@ pub fn check(world: &World) {
     promises::check(world);
     once::check(world);
     rebuilt::check(world);
+    sealed::check(world);
     ciphertext::check(world);
 }

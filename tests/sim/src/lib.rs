@@ -38,6 +38,7 @@ pub fn run(seed: u64, deciders: Deciders) -> (Counts, blake3::Hash) {
     let mut world = World::new(seed, first);
     story::suffer(&mut world, ACTS, deciders);
     story::heal(&mut world, deciders);
+    story::seal(&mut world);
     invariants::check(&world);
     assert!(world.counts.faults() > 0, "a run in which nothing went wrong shows nothing");
     world.counts.acknowledged = world.book.acknowledged() as u64;

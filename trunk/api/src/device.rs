@@ -61,6 +61,9 @@ pub struct Device {
     pub behind: Option<u64>,
     /// Whether it acknowledged everything this device holds.
     pub holds_all: bool,
+    /// Whether it counts as away for long: nobody waits for what it has not seen.
+    #[serde(default)]
+    pub away: bool,
 }
 
 /// The devices of the identity.
@@ -193,6 +196,23 @@ pub struct RenameRequest {
 /// The device with its new name.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RenameAnswer {
+    /// The device.
+    pub device: Device,
+}
+
+/// Counts a device as away for long, or as back.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AwayRequest {
+    /// Its name, its id, or the start of its id.
+    pub device: String,
+    /// Whether it is back.
+    #[serde(default)]
+    pub back: bool,
+}
+
+/// The device as it counts now.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AwayAnswer {
     /// The device.
     pub device: Device,
 }

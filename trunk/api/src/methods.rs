@@ -69,6 +69,8 @@ methods! {
     DeviceJoin = "device.join": device::JoinRequest => device::JoinAnswer, device::JoinEvent;
     /// Gives a device another name.
     DeviceRename = "device.rename": device::RenameRequest => device::RenameAnswer;
+    /// Counts a device as away for long, so that nobody waits for it, or as back.
+    DeviceAway = "device.away": device::AwayRequest => device::AwayAnswer;
     /// Removes a device and rotates the keys, or says what that would do.
     DeviceLost = "device.lost": device::LostRequest => device::LostAnswer;
 

@@ -34,6 +34,9 @@ pub struct CreateAnswer {
     /// Who was asked to hold it and did not answer yet.
     #[serde(default)]
     pub waiting_for: Vec<String>,
+    /// Devices that have not said yet that they come to the same documents.
+    #[serde(default)]
+    pub unsealed_by: Vec<String>,
 }
 
 /// The checkpoints.

@@ -1,6 +1,7 @@
 //! The engine: one batch of work at a time, durable before anybody is told.
 
 use crate::journal::{Journal, JournalError};
+use crate::sealing::state_root;
 use rhizome_doc::{Change, DocumentError, Documents};
 use rhizome_identity::{DeviceId, Genesis};
 use rhizome_log::{Batch, Delivery, Index, IndexError, Overlay, Place, ReadError};
@@ -166,7 +167,27 @@ impl Engine {
         let changes = self.deliver(&mut overlay, &deliveries)?;
         write(index, journal, overlay)?;
         edited.into_iter().for_each(|tell| tell());
-        Ok(Done { effects, changes })
+        let mut done = Done { effects, changes };
+        self.seal(tick, index, journal, &mut done)?;
+        Ok(done)
+    }
+
+    /// Derives the state and signs it, where the replica is asked to.
+    fn seal(
+        &mut self,
+        tick: &mut dyn FnMut() -> Tick,
+        index: &dyn Index,
+        journal: &dyn Journal,
+        done: &mut Done,
+    ) -> Result<(), EngineError> {
+        let Some(seen) = self.replica.seal_asked() else { return Ok(()) };
+        let Some(state) = state_root(&self.replica, index)? else { return Ok(()) };
+        let mut overlay = Overlay::new(index);
+        let mut turn = Turn { engine: self, tick, journal, effects: Vec::new() };
+        turn.step(&mut overlay, Input::Seal(seen, state))?;
+        turn.step(&mut overlay, Input::Flush)?;
+        done.effects.extend(turn.settle(&mut overlay)?);
+        Ok(write(index, journal, overlay)?)
     }
 
     /// Hands deliveries to the documents of their apps.

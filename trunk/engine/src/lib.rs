@@ -12,6 +12,7 @@
 mod engine;
 mod fold;
 mod journal;
+mod sealing;
 
 #[cfg(test)]
 mod tests;
@@ -19,3 +20,4 @@ mod tests;
 pub use engine::{Done, Edit, Edited, Engine, EngineError, Work};
 pub use fold::{Fold, Others};
 pub use journal::{Journal, JournalError};
+pub use sealing::state_root;

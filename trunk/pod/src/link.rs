@@ -724,14 +724,16 @@ async fn until(deadline_ms: Option<u64>) {
 pub async fn describe(identity: &Identity, device: DeviceId) -> Device {
     let look = identity.handle.look(move |replica, _| {
         let state = replica.control().state();
+        let away = state.device(&device)?.dormant;
         let known = state.device(&device)?.certificate.body().clone();
         let name = replica.keys().open_name(&known.name_sealed).unwrap_or_default();
         let votes = state.voters().contains(&device);
-        Some((name, known.kind, known.sealing.is_some(), votes, state.voters().len()))
+        let votes = (votes, state.voters().len());
+        Some((name, known.kind, known.sealing.is_some(), votes, away))
     });
     let known = look.await.ok().flatten();
     let meta = identity.home.meta().unwrap_or_default();
-    let Some((name, device_kind, trusted, votes, voters)) = known else {
+    let Some((name, device_kind, trusted, votes, away)) = known else {
         return Device { id: device.to_string(), ..Device::default() };
     };
     let id = device.to_string();
@@ -741,7 +743,7 @@ pub async fn describe(identity: &Identity, device: DeviceId) -> Device {
         kind: kind::to_api(device_kind),
         this: device == identity.handle.device,
         trusted,
-        role: match (votes, voters) {
+        role: match votes {
             (true, 1) => Role::Orders,
             (true, _) => Role::Votes,
             (false, _) => Role::Follows,
@@ -750,6 +752,7 @@ pub async fn describe(identity: &Identity, device: DeviceId) -> Device {
         last_heard_ms: heard,
         behind: None,
         holds_all: false,
+        away,
         id,
     }
 }

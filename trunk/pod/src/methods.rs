@@ -90,6 +90,7 @@ table! {
     bare DeviceLinkCancel => crate::link::cancel;
     stream DeviceJoin => crate::link::join;
     plain DeviceRename => device::rename;
+    plain DeviceAway => device::away;
     plain DeviceLost => device::lost;
     plain ClusterReform => cluster::reform;
     plain PeerAdd => peer::add;

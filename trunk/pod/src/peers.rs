@@ -83,6 +83,7 @@ pub fn attend(pod: Pod, identity: Arc<Identity>, mut notices: mpsc::UnboundedRec
             match notice {
                 Notice::ControlChanged => {
                     hearing.wake.notify_one();
+                    crate::methods::device::come_back(&hearing).await;
                     hearing_pod.inner.identities_moved.notify_one();
                     tell_all(&hearing_pod, &hearing);
                 }

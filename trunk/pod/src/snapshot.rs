@@ -19,11 +19,14 @@ use rhizome_block::{
     BLOCK_BYTES_MAX, Block, CborError, Cid, Link, Version, car, decode, encode, kind,
 };
 use rhizome_doc::Documents;
-use rhizome_log::{Index, Overlay};
-use rhizome_replica::{Access, Base, Manifest, Outcome, PinPurpose, PinSet, Replica, ReplicaKeys};
+use rhizome_identity::DeviceId;
+use rhizome_log::{Index, Overlay, Seen};
+use rhizome_replica::{
+    Access, Base, Command, Manifest, Outcome, PinPurpose, PinSet, Replica, ReplicaKeys,
+};
 use rhizome_seal::{EpochSecret, boundary_key, open_block, seal_block};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +34,9 @@ use std::time::Duration;
 
 /// How long a checkpoint waits for the order before it says who is waited for.
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a checkpoint waits for connected devices to say that they come to the same documents.
+const SEAL_WAIT: Duration = Duration::from_secs(2);
 
 /// Most documents of one app that are read from a checkpoint.
 pub const DOCUMENTS_MAX: u64 = 100_000_000;
@@ -89,10 +95,29 @@ pub async fn create(pod: &Pod) -> Result<CreateAnswer, ApiError> {
         return Err(ApiError::new(Problem::INTERNAL, "a checkpoint was not kept"));
     };
     tracing::info!(%manifest, documents = checkpoint.documents, "checkpoint");
+    let unsealed_by = seal_now(&identity, checkpoint.base.seen).await?;
     let snapshot = find(&identity, Some(manifest.to_string())).await?.0;
     let waiting_for =
         if snapshot.pinned_by.is_empty() { cloud_peers(&identity).await } else { Vec::new() };
-    Ok(CreateAnswer { snapshot, waiting_for })
+    Ok(CreateAnswer { snapshot, waiting_for, unsealed_by })
+}
+
+/// Says what the state is at a place, and waits a moment for others to say it. Returns who did not.
+async fn seal_now(identity: &Identity, seen: Seen) -> Result<Vec<String>, ApiError> {
+    identity.handle.command(Command::Seal).await?;
+    let connected: BTreeSet<DeviceId> = identity.links().keys().copied().collect();
+    let agreed = identity.handle.until(move |replica| {
+        let missing = replica.seal_status().missing;
+        replica.sealed_at(&seen).is_some() && missing.is_disjoint(&connected)
+    });
+    // Who does not answer is named.
+    let _ = tokio::time::timeout(SEAL_WAIT, agreed).await;
+    let missing = identity.handle.look(|replica, _| replica.seal_status().missing).await;
+    let mut names = Vec::new();
+    for device in missing.map_err(|error| failed(&error))? {
+        names.push(link::describe(identity, device).await.name);
+    }
+    Ok(names)
 }
 
 fn cut(replica: &Replica, access: &Access<'_, '_>, index: &dyn Index) -> Option<Cut> {
@@ -275,6 +300,8 @@ async fn describe(
         let block = identity.handle.block(*block).await.map_err(|error| failed(&error))?;
         bytes += block.map_or(0, |block| block.len() as u64);
     }
+    let at = checkpoint.as_ref().map_or(manifest.seen, |checkpoint| checkpoint.base.seen);
+    let sealed = identity.handle.look(move |replica, _| replica.sealed_at(&at).is_some()).await;
     Ok(Snapshot {
         id: cid.to_string(),
         generation: manifest.seen.g,
@@ -283,7 +310,7 @@ async fn describe(
         documents: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents),
         bytes,
         new_bytes: bytes,
-        sealed: false,
+        sealed: sealed.map_err(|error| failed(&error))?,
         pinned_by,
     })
 }

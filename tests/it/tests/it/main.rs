@@ -23,5 +23,6 @@ mod link_kill;
 mod pinned;
 mod recover;
 mod reform;
+mod sealed;
 mod support;
 mod voters;

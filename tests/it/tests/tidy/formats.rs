@@ -40,6 +40,7 @@ const FORMATS: &[(&str, &str, &str)] = &[
     ("raft-vote", "raft.md", "root/raft/fixtures/raft-vote.1.cbor"),
     ("recover", "conversations.md", "trunk/pod/fixtures/recover-v1.cbor"),
     ("run", "run.md", "root/log/fixtures/run-signature-v1.cbor"),
+    ("seal", "seal.md", "root/replica/fixtures/seal-v1.cbor"),
     ("schema", "schema.md", "trunk/schema/fixtures/schema-v1.cbor"),
     ("tree", "tree.md", "root/block/fixtures/tree-node-v1.cbor"),
 ];

@@ -172,7 +172,9 @@ fn accused(alarm: &Alarm) -> BTreeSet<DeviceId> {
     match alarm {
         Alarm::Equivocation { proof, .. } => proof.liars(),
         Alarm::ForkedLog { log, .. } => BTreeSet::from([log.author]),
-        Alarm::Misplaced { .. } | Alarm::Damage { .. } => BTreeSet::new(),
+        Alarm::Misplaced { .. } | Alarm::SealsDiffer { .. } | Alarm::Damage { .. } => {
+            BTreeSet::new()
+        }
     }
 }
 

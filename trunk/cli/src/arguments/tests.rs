@@ -36,6 +36,7 @@ fn every_verb_asks_for_its_method() {
     method(&["device", "link", "--session", "s", "--digits", "1"], "device.link.confirm");
     method(&["device", "join", "--at", "[::1]:7"], "device.join");
     method(&["device", "rename", "a", "b"], "device.rename");
+    method(&["device", "away", "a", "--back"], "device.away");
     method(&["device", "lost", "a", "--confirm=a"], "device.lost");
     method(&["cluster", "reform", "--confirm=a"], "cluster.reform");
     method(&["peer", "add", "h:1"], "peer.add");
@@ -195,37 +196,38 @@ fn help_of_a_bare_noun() {
     help(
         &["device"],
         &expect![[r#"
-        See, link, rename and lose devices
+            See, link, rename and lose devices
 
-        Examples:
-          rhizome device list
-          rhizome device link                     on a device you have
-          rhizome device join                     on the new device
-          rhizome device lost "Ana's phone" --dry-run
+            Examples:
+              rhizome device list
+              rhizome device link                     on a device you have
+              rhizome device join                     on the new device
+              rhizome device lost "Ana's phone" --dry-run
 
-        Usage: rhizome device [OPTIONS] <COMMAND>
+            Usage: rhizome device [OPTIONS] <COMMAND>
 
-        Commands:
-          list    List the devices
-          link    Show a code for a new device, and admit it
-          join    Join the identity of the device that shows a code
-          rename  Give a device another name
-          lost    Remove a device that is lost, and change the keys
+            Commands:
+              list    List the devices
+              link    Show a code for a new device, and admit it
+              join    Join the identity of the device that shows a code
+              rename  Give a device another name
+              away    Count a device as away for long, so that nobody waits for it
+              lost    Remove a device that is lost, and change the keys
 
-        Options:
-          -h, --help  Print help
+            Options:
+              -h, --help  Print help
 
-        Flags of every command:
-              --dir <FOLDER>  The folder of the pod [env: RHIZOME_DIR]
-              --json          Answers as JSON, streams as one JSON object per line
-              --plain         Tables as rows of tabs, without a head
-              --no-color      No colours [env: NO_COLOR]
-              --no-input      Never ask; fail where an answer is needed
-              --yes           Answer yes to questions that can be answered so
-              --no-start      Do not start a pod if none runs
-          -q, --quiet         Only data, warnings and errors
-          -v, --verbose...    Say more; twice for everything
-    "#]],
+            Flags of every command:
+                  --dir <FOLDER>  The folder of the pod [env: RHIZOME_DIR]
+                  --json          Answers as JSON, streams as one JSON object per line
+                  --plain         Tables as rows of tabs, without a head
+                  --no-color      No colours [env: NO_COLOR]
+                  --no-input      Never ask; fail where an answer is needed
+                  --yes           Answer yes to questions that can be answered so
+                  --no-start      Do not start a pod if none runs
+              -q, --quiet         Only data, warnings and errors
+              -v, --verbose...    Say more; twice for everything
+        "#]],
     );
 }
 

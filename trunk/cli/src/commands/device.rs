@@ -7,11 +7,12 @@ use crate::progress::Progress;
 use crate::{prompt, render};
 use clap::{Args, Subcommand};
 use rhizome_api::device::{
-    JoinEvent, JoinRequest, LinkConfirmRequest, LinkEvent, LinkRequest, LostRequest, RenameRequest,
+    AwayRequest, JoinEvent, JoinRequest, LinkConfirmRequest, LinkEvent, LinkRequest, LostRequest,
+    RenameRequest,
 };
 use rhizome_api::{
-    ApiError, DeviceJoin, DeviceLink, DeviceLinkCancel, DeviceLinkConfirm, DeviceList, DeviceLost,
-    DeviceRename, Empty, Exit, Method,
+    ApiError, DeviceAway, DeviceJoin, DeviceLink, DeviceLinkCancel, DeviceLinkConfirm, DeviceList,
+    DeviceLost, DeviceRename, Empty, Exit, Method,
 };
 use std::path::PathBuf;
 
@@ -34,6 +35,8 @@ pub(crate) enum DeviceCommand {
     Join(JoinArgs),
     /// Give a device another name.
     Rename(RenameArgs),
+    /// Count a device as away for long, so that nobody waits for it.
+    Away(AwayArgs),
     /// Remove a device that is lost, and change the keys.
     Lost(LostArgs),
 }
@@ -87,6 +90,20 @@ pub(crate) struct RenameArgs {
     name: String,
 }
 
+/// Flags of `device away`.
+#[derive(Args, Debug)]
+#[command(before_help = "Examples:
+  rhizome device away \"old phone\"          it lies in a drawer
+  rhizome device away \"old phone\" --back   it says so itself when it connects
+")]
+pub(crate) struct AwayArgs {
+    /// Its name, its id, or the start of its id.
+    device: String,
+    /// It is back.
+    #[arg(long)]
+    back: bool,
+}
+
 /// Flags of `device lost`.
 #[derive(Args, Debug)]
 #[command(before_help = "Examples:
@@ -117,6 +134,7 @@ impl DeviceCommand {
             Self::Link(_) => DeviceLink::NAME,
             Self::Join(_) => DeviceJoin::NAME,
             Self::Rename(_) => DeviceRename::NAME,
+            Self::Away(_) => DeviceAway::NAME,
             Self::Lost(_) => DeviceLost::NAME,
         }
     }
@@ -133,6 +151,10 @@ pub(super) async fn perform(command: DeviceCommand, context: &Context) -> Result
         DeviceCommand::Rename(args) => {
             let request = RenameRequest { device: args.device, name: args.name };
             context.answer::<DeviceRename>(&request, render::device::renamed).await?;
+        }
+        DeviceCommand::Away(args) => {
+            let request = AwayRequest { device: args.device, back: args.back };
+            context.answer::<DeviceAway>(&request, render::device::away).await?;
         }
         DeviceCommand::Lost(args) => lost(args, context).await?,
     }

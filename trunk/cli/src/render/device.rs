@@ -7,7 +7,7 @@ use crate::render::{done, short};
 use crate::table::Table;
 use rhizome_api::DeviceKind;
 use rhizome_api::device::{
-    Device, JoinAnswer, LinkEvent, ListAnswer, LostAnswer, RenameAnswer, Role,
+    AwayAnswer, Device, JoinAnswer, LinkEvent, ListAnswer, LostAnswer, RenameAnswer, Role,
 };
 use rhizome_api::identity::Identity;
 
@@ -56,7 +56,8 @@ pub(crate) fn heard(device: &Device, look: &Look) -> String {
     if device.this || device.connected {
         return "now".to_owned();
     }
-    device.last_heard_ms.map_or_else(|| "never".to_owned(), |then| look.when(then))
+    let then = device.last_heard_ms.map_or_else(|| "never".to_owned(), |then| look.when(then));
+    if device.away { format!("{then}, away") } else { then }
 }
 
 /// The answer to `device list`.
@@ -137,6 +138,15 @@ pub(crate) fn join_done(answer: &JoinAnswer, look: &Look) -> String {
 /// The answer to `device rename`.
 pub(crate) fn renamed(answer: &RenameAnswer, look: &Look) -> String {
     done(&format!("It is called {} now.", answer.device.name), look)
+}
+
+/// The answer to `device away`.
+pub(crate) fn away(answer: &AwayAnswer, look: &Look) -> String {
+    let name = clean_line(&answer.device.name);
+    match answer.device.away {
+        true => done(&format!("{name} counts as away: nobody waits for it."), look),
+        false => done(&format!("{name} counts as here."), look),
+    }
 }
 
 /// What losing a device does or did.

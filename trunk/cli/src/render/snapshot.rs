@@ -16,6 +16,10 @@ pub(crate) fn created(answer: &CreateAnswer, look: &Look) -> String {
     if !answer.waiting_for.is_empty() {
         out += &format!("  Waiting for {}.\n", clean_line(&answer.waiting_for.join(", ")));
     }
+    if !answer.unsealed_by.is_empty() {
+        let silent = clean_line(&answer.unsealed_by.join(", "));
+        out += &format!("  Not compared yet with {silent}.\n");
+    }
     out
 }
 

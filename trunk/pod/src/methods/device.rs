@@ -10,7 +10,8 @@ use crate::peers::plan_voters;
 use crate::pod::Pod;
 use crate::recovery;
 use rhizome_api::device::{
-    Device, ListAnswer, LostAnswer, LostRequest, RenameAnswer, RenameRequest,
+    AwayAnswer, AwayRequest, Device, ListAnswer, LostAnswer, LostRequest, RenameAnswer,
+    RenameRequest,
 };
 use rhizome_api::{ApiError, Problem};
 use rhizome_identity::{ControlError, DeviceId, EpochId, RecoveryKit};
@@ -44,14 +45,52 @@ pub async fn rename(pod: &Pod, request: RenameRequest) -> Result<RenameAnswer, A
     Ok(RenameAnswer { device: shown(&Facts::of(&identity).await?, &id) })
 }
 
-/// This device may not name devices; others may.
+/// Counts a device as away for long, or as back.
+pub async fn away(pod: &Pod, request: AwayRequest) -> Result<AwayAnswer, ApiError> {
+    let identity = pod.current()?;
+    let facts = Facts::of(&identity).await?;
+    let member = facts.find(&request.device)?;
+    let (id, name) = (member.id, &member.name);
+    if facts.voters.contains(&id) && !request.back {
+        let message = format!("{name} takes part in ordering; without it nothing is confirmed");
+        let hint = "if it is lost: rhizome cluster reform";
+        return Err(ApiError::new(Problem::PRECONDITION, message).hint(hint));
+    }
+    if member.dormant != request.back {
+        return Ok(AwayAnswer { device: facts.device(member) });
+    }
+    let changed = Command::Dormant { device: id, dormant: !request.back };
+    let changed = identity.handle.command(changed).await;
+    if let Err(AskError::Refused(CommandError::NoAdmin)) = &changed {
+        return Err(elsewhere(&identity, &facts).await?);
+    }
+    changed?;
+    Ok(AwayAnswer { device: shown(&Facts::of(&identity).await?, &id) })
+}
+
+/// A device that others counted as away says that it is back.
+pub async fn come_back(identity: &Identity) {
+    let device = identity.handle.device;
+    let away = identity.handle.look(move |replica, _| {
+        replica.control().state().device(&device).is_some_and(|one| one.is_live() && one.dormant)
+    });
+    if away.await.unwrap_or(false) {
+        let back = Command::Dormant { device, dormant: false };
+        if let Err(error) = identity.handle.command(back).await {
+            tracing::warn!(%error, "cannot say that this device is back");
+        }
+    }
+}
+
+/// This device may not change what devices are; others may.
 async fn elsewhere(identity: &Identity, facts: &Facts) -> Result<ApiError, ApiError> {
     let admins = identity
         .handle
         .look(|replica, _| replica.control().state().admins().collect::<Vec<_>>())
         .await?;
     let names: Vec<String> = admins.iter().map(|id| facts.name(id)).collect();
-    let error = ApiError::new(Problem::NOT_PERMITTED, "this device may not name devices");
+    let error =
+        ApiError::new(Problem::NOT_PERMITTED, "this device does not administer the identity");
     Ok(error.hint(format!("do it on {}", names.join(" or "))))
 }
 

@@ -262,6 +262,7 @@ impl Facts {
             last_heard_ms: self.heard_ms(&member.id),
             behind: if this { Some(0) } else { self.behind(&member.id) },
             holds_all: this || self.behind(&member.id) == Some(0),
+            away: member.dormant,
         }
     }
 

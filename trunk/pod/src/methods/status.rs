@@ -308,6 +308,10 @@ fn trouble(identity: &Identity, free_bytes: Option<u64>) -> Option<State> {
             "a device wrote two different events for one place".to_owned(),
             "rhizome device list",
         ),
+        Alarm::SealsDiffer { .. } => attention(
+            "two devices came to different documents from one history".to_owned(),
+            "rhizome doctor --rebuild",
+        ),
         Alarm::Damage { .. } => {
             attention("a block on this disk is damaged".to_owned(), "rhizome log verify")
         }

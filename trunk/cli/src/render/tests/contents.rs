@@ -189,7 +189,7 @@ fn logs_and_damage() {
 
 #[test]
 fn checkpoints() {
-    let cut = Cut { snapshot: checkpoint(), waiting_for: vec!["phone".into()] };
+    let cut = Cut { snapshot: checkpoint(), waiting_for: vec!["phone".into()], ..Cut::default() };
     check(
         &render::snapshot::created(&cut, &LOOK),
         &expect![[r#"
