@@ -37,7 +37,7 @@ impl Replica {
                 }
                 for cid in &placed {
                     self.stage_record(cid);
-                    self.hold_epoch(cid);
+                    self.hold_secrets(cid);
                 }
             }
             Err(source) => return Err(CommandError::Control { source: Arc::new(source) }),
@@ -59,10 +59,10 @@ impl Replica {
         inserted
     }
 
-    /// Takes the secret of the epoch that a record begins, whether its branch counts or not.
-    pub(crate) fn hold_epoch(&mut self, cid: &Cid) {
-        let begins = self.control.record(cid).is_some_and(|one| one.body().epoch().is_some());
-        if let Some(state) = self.control.state_after(cid).filter(|_| begins) {
+    /// Takes the secrets that a record brings, whether its branch counts or not.
+    pub(crate) fn hold_secrets(&mut self, cid: &Cid) {
+        let brings = self.control.record(cid).is_some_and(brings_secrets);
+        if let Some(state) = self.control.state_after(cid).filter(|_| brings) {
             self.keys.hold(state);
         }
     }
@@ -313,6 +313,12 @@ impl Replica {
 fn is_full(error: &CommandError) -> bool {
     let CommandError::Control { source } = error else { return false };
     matches!(**source, ControlError::Full { .. })
+}
+
+/// Whether secrets come with a record: those of an epoch that it begins, or of the newest one, for a
+/// device that it lets in. One of a branch that lost was perhaps let in again on the one that wins.
+pub(crate) fn brings_secrets(record: &ControlRecord) -> bool {
+    record.body().epoch().is_some() || matches!(record.body(), ControlBody::AddDevice(_))
 }
 
 /// Whether a log up to `seq` is of whoever is or was a device, or was adopted.

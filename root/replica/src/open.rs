@@ -7,6 +7,7 @@
 use crate::access::{Access, ReplicaError};
 use crate::base::Base;
 use crate::complete::News;
+use crate::control::brings_secrets;
 use crate::doubt::Doubt;
 use crate::input::Effect;
 use crate::keys::ReplicaKeys;
@@ -217,7 +218,7 @@ impl Replica {
         let (cid, height) = (record.cid(), record.height());
         match self.insert_control(record, None) {
             Ok(Inserted::Placed { placed, change, .. }) => {
-                placed.iter().for_each(|cid| self.hold_epoch(cid));
+                placed.iter().for_each(|cid| self.hold_secrets(cid));
                 if self.has_reform(change.entered.iter().chain(&change.left)) {
                     self.learn_reforms();
                 }
@@ -436,11 +437,11 @@ fn open_control(
         {
             control.commit(cid).map_err(|error| ReplicaError::Open { what: error.to_string() })?;
         }
-        let (cid, has_epoch) = (record.cid(), record.body().epoch().is_some());
+        let (cid, brings) = (record.cid(), brings_secrets(&record));
         if let Err(error) = control.insert(record) {
             tracing::warn!(%error, "a stored control record is refused");
         }
-        if let Some(state) = control.state_after(&cid).filter(|_| has_epoch) {
+        if let Some(state) = control.state_after(&cid).filter(|_| brings) {
             keys.hold(state);
         }
     }

@@ -11,6 +11,7 @@
 
 use crate::access::{Access, ReplicaError};
 use crate::command::CommandError;
+use crate::control::brings_secrets;
 use crate::input::{Effect, Tick};
 use crate::message::Message;
 use crate::rows::{self, EntryRow, EventRow, space};
@@ -411,7 +412,7 @@ impl Replica {
                 self.reforms.aside.remove(&record.cid());
                 continue;
             };
-            if record.body().epoch().is_some() {
+            if brings_secrets(&record) {
                 self.keys.hold(state);
             }
             for record in &path {
