@@ -315,8 +315,8 @@ fn is_full(error: &CommandError) -> bool {
     matches!(**source, ControlError::Full { .. })
 }
 
-/// Whether secrets come with a record: those of an epoch that it begins, or of the newest one, for a
-/// device that it lets in. One of a branch that lost was perhaps let in again on the one that wins.
+/// Whether secrets come with a record: those of an epoch that it begins, or of the newest one, for
+/// a device that it lets in, perhaps again, because it was first let in on a branch that lost.
 pub(crate) fn brings_secrets(record: &ControlRecord) -> bool {
     record.body().epoch().is_some() || matches!(record.body(), ControlBody::AddDevice(_))
 }
