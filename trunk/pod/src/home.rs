@@ -70,6 +70,12 @@ pub enum HomeError {
         /// Why.
         source: rhizome_identity::GenesisError,
     },
+    /// The seed of the recovery kit is not that of the identity.
+    #[error("{path} is damaged: its recovery kit is not that of the identity")]
+    Kit {
+        /// Which.
+        path: PathBuf,
+    },
     /// A text file is not in its format.
     #[error("{path} is damaged")]
     Meta {
@@ -299,9 +305,14 @@ impl IdentityHome {
         self.write("keys", &keys.to_bytes())
     }
 
-    /// The kit, while its seed is here.
+    /// The kit, while its seed is here. Every seed has words: one that changed on the disk would
+    /// show some that open nothing.
     pub fn kit(&self) -> Result<Option<RecoveryKit>, HomeError> {
-        Ok(self.keys()?.kit.map(RecoveryKit::from_entropy))
+        let Some(kit) = self.keys()?.kit.map(RecoveryKit::from_entropy) else { return Ok(None) };
+        if kit.root().public() != self.genesis()?.root() {
+            return Err(HomeError::Kit { path: self.dir.join("keys") });
+        }
+        Ok(Some(kit))
     }
 
     /// Reads what people call it.
@@ -399,6 +410,32 @@ mod tests {
             }
         });
         assert_eq!(home.meta().unwrap().heard_ms.len(), 64);
+    }
+
+    #[test]
+    fn words_are_shown_only_of_the_kit_that_founded_the_identity() {
+        let (kit, keys) = (RecoveryKit::from_entropy([7; 32]), DeviceKeys::from_bytes(&[9; 64]));
+        let founding = rhizome_replica::Founding {
+            kit: &kit,
+            keys: &keys,
+            kind: rhizome_identity::DeviceKind::Laptop,
+            name: "laptop",
+            entropy: [1; 32],
+            now_ms: 1,
+        };
+        let genesis = rhizome_replica::found(&founding).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let mut file = KeyFile { device: keys.clone(), kit: Some([7; 32]) };
+        let home = home.create(&genesis, &file, &IdentityMeta::default()).unwrap();
+        assert_eq!(home.kit().unwrap().unwrap().words(), kit.words());
+        for byte in 0..32 {
+            file.kit.as_mut().unwrap()[byte] ^= 0x20;
+            home.write_keys(&file).unwrap();
+            let Err(error) = home.kit() else { panic!("words of another kit, byte {byte}") };
+            assert!(error.to_string().contains("keys is damaged"), "{error}");
+            file.kit.as_mut().unwrap()[byte] ^= 0x20;
+        }
     }
 
     #[test]
