@@ -12,6 +12,7 @@ mod cid;
 #[cfg(test)]
 mod fixture;
 mod link;
+pub mod planted;
 pub mod prolly;
 pub mod tree;
 

@@ -3,6 +3,7 @@
 //! Voters are one, three or five. Steadiness decides; phones and browsers vote only when nothing
 //! steadier exists, because a sleeping voter stops the order (`security.md` 4.4 and 4.5).
 
+use rhizome_block::planted::{Bug, planted};
 use rhizome_identity::{DeviceId, DeviceKind};
 use std::collections::BTreeSet;
 
@@ -82,6 +83,11 @@ pub fn plan_voters(
         let enough = hosts.len() + trusted.len() >= size;
         enough.then(|| hosts.iter().chain(trusted).take(size).copied().collect())
     };
+    if planted(Bug::VotersEven)
+        && let Some(two) = group(2, &trusted)
+    {
+        return two;
+    }
     if let Some(five) = group(VOTERS_MAX, &trusted) {
         return five;
     }

@@ -6,6 +6,7 @@
 
 use crate::event::{Event, EventError, Slot};
 use crate::{EventId, LogId, Seen};
+use rhizome_block::planted::{Bug, planted};
 use rhizome_block::{Block, CborError, Version, decode, kind};
 use rhizome_identity::{EpochId, Signature, SigningKeys, verify};
 use serde::{Deserialize, Serialize};
@@ -198,10 +199,13 @@ impl Run {
             }
         }
         let last = events.last().ok_or(RunError::Head)?;
-        if self.signature.head != (Head { seq: last.header.seq, id: last.id }) {
+        let led = self.signature.head == (Head { seq: last.header.seq, id: last.id });
+        if !led && !planted(Bug::HeadUnchecked) {
             return Err(RunError::Head);
         }
-        self.signature.verify()?;
+        if !planted(Bug::SignatureUnchecked) {
+            self.signature.verify()?;
+        }
         Ok((events, self.signature))
     }
 }

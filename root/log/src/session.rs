@@ -138,7 +138,9 @@ impl Session {
         })
     }
 
-    fn under_way(&self) -> u64 {
+    /// Events shipped that the peer has not said to hold.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
         self.shipped
             .iter()
             .map(|(log, shipped)| shipped.saturating_sub(seq_of(&self.theirs, log)))

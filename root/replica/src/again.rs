@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// Most records that wait to be said again: an admin writes a few while it is cut off.
-const OWED_MAX: usize = 256;
+pub(crate) const OWED_MAX: usize = 256;
 
 /// Most secrets of lost epochs that one new epoch takes along: what `previous` has room for. The
 /// rest goes with the next one.
@@ -37,6 +37,13 @@ pub(crate) struct Owed {
     records: BTreeMap<(u64, Cid), ControlRecord>,
     /// The head, and the final record, at which everything was said that could be.
     said_at: Option<(Cid, Cid)>,
+}
+
+impl Owed {
+    /// How many records wait.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
 }
 
 impl Replica {

@@ -7,6 +7,7 @@ use crate::stage::{Staged, StagedEvent};
 use crate::state::Replica;
 use crate::write::CLOCK_AHEAD_MS_MAX;
 use rhizome_block::Cid;
+use rhizome_block::planted::{Bug, planted};
 use rhizome_cluster::Ready;
 use rhizome_log::{
     Clock, Delivery, LogId, LogTag, OpenEvent, Payload, Place, Position, RunSignature,
@@ -58,7 +59,7 @@ impl Replica {
         self.settle_doubt(access);
         self.contest(access)?;
         self.settle_reform(access)?;
-        self.recent.clear();
+        self.recent.retain(|_, _| planted(Bug::QueueUnbounded));
         Ok(())
     }
 
@@ -161,6 +162,9 @@ impl Replica {
             }
         }
         clock = clock.max(payload.as_ref().map_or(Clock::default(), |payload| payload.hlc));
+        if planted(Bug::ArrivalClock) {
+            clock = clock.max(self.clock.next());
+        }
         row.clock = clock;
         rows::put(access, rows::event_key(&log, seq), &row);
         self.opened(log, seq, &row, payload);

@@ -7,6 +7,7 @@ use crate::message::{ControlHead, Message};
 use crate::peer::CONTROL_RECORDS_MAX;
 use crate::stage::Staged;
 use crate::state::{Replica, Role};
+use rhizome_block::planted::{Bug, planted};
 use rhizome_block::{Block, Cid};
 use rhizome_identity::{
     ControlBody, ControlError, ControlRecord, ControlState, DeviceId, Inserted, LogHead,
@@ -156,6 +157,9 @@ impl Replica {
     }
 
     fn close_removed(&mut self, effects: &mut Vec<Effect>) {
+        if planted(Bug::RemovedStaysConnected) {
+            return;
+        }
         let state = self.control.state();
         let removed = |device: &DeviceId| state.device(device).is_some_and(|one| !one.is_live());
         let gone: Vec<DeviceId> =

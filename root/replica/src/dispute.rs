@@ -17,7 +17,7 @@ use rhizome_log::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most lies that the person is told of: one is enough to act upon.
-const DISPUTED_MAX: usize = 64;
+pub(crate) const DISPUTED_MAX: usize = 64;
 
 /// A stretch of an order and the certificate it leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -3,6 +3,7 @@
 //! Secrets of epochs come out of the control log: each is wrapped to every live sealing key, with
 //! the one before it sealed under the new one. A cloud peer has no sealing key and gets none.
 
+use rhizome_block::planted::{Bug, planted};
 use rhizome_block::{Cid, Version, decode, encode, kind};
 use rhizome_identity::{
     ControlState, DeviceId, DeviceKeys, EpochId, IdentityId, SealingPublic, SigningKeys,
@@ -125,6 +126,9 @@ impl ReplicaKeys {
     pub fn learn(&mut self, state: &ControlState) {
         self.hold(state);
         self.newest = state.epochs().rev().map(|epoch| epoch.id).find(|id| self.has_epoch(id));
+        if planted(Bug::OldKeysUsed) {
+            self.newest = state.epochs().map(|epoch| epoch.id).find(|id| self.has_epoch(id));
+        }
         for (identity, adopted) in state.adopted() {
             self.learn_adopted(identity, adopted.state.root(), &adopted.keys);
         }

@@ -27,6 +27,7 @@ mod order;
 mod peer;
 mod pins;
 mod quarantine;
+mod queues;
 mod reform;
 mod rows;
 mod seal;
@@ -50,6 +51,7 @@ pub use message::{ControlHead, MESSAGE_BYTES_MAX, Message, MessageError, Message
 pub use open::Replay;
 pub use order::past_control;
 pub use pins::{Manifest, ManifestError, ManifestKind, PIN_BLOCKS_MAX, PinPurpose, PinSet};
+pub use queues::Queue;
 pub use reform::{ReformPlan, outlasts_rewind};
 pub use rows::{RowError, numbered_rows, space};
 pub use seal::{Seal, SealError, SealKind, SealStatus};

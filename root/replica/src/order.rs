@@ -6,6 +6,7 @@ use crate::input::{Alarm, CloseReason, Effect, OrderCommand, OrderNews};
 use crate::quarantine::Vouched;
 use crate::rows::{self, EntryRow, EventRow};
 use crate::state::{Replica, Role};
+use rhizome_block::planted::{Bug, planted};
 use rhizome_cluster::{Certificate, CertificateError, Chain, Entry, EntryBody, Ready, Sequencer};
 use rhizome_identity::{ControlBody, ControlRecord, DeviceId};
 use rhizome_log::{Dep, Index, LogId, Position, Seen};
@@ -128,6 +129,9 @@ impl Replica {
 
     /// What was proposed and not committed may be lost with a leader: propose it again.
     fn forget_proposals(&mut self) {
+        if planted(Bug::NotProposedAgain) {
+            return;
+        }
         self.order.proposed_control = 0;
         for state in self.logs.values_mut() {
             state.proposed = state.row.placed;
@@ -259,6 +263,9 @@ impl Replica {
         certificate: &Certificate,
         effects: &mut Vec<Effect>,
     ) -> bool {
+        if planted(Bug::CertificateUnchecked) {
+            return true;
+        }
         let Err(error) = self.verify_certificate(certificate) else { return true };
         tracing::warn!(peer = %from.short(), %error, "refused a certificate");
         if self.may_lack_voters(certificate.seen.g) {
@@ -324,6 +331,7 @@ impl Replica {
     ) -> Result<bool, ReplicaError> {
         match body {
             EntryBody::Control { record } => Ok(self.control.record(record).is_some()),
+            EntryBody::Range { .. } if planted(Bug::NotHeldApplied) => Ok(true),
             EntryBody::Range { log, head, .. } => {
                 if self.is_void(log, head.seq) {
                     return Ok(true);

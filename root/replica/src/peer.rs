@@ -9,6 +9,7 @@ use crate::message::{ControlHead, Message};
 use crate::order::ENTRIES_MAX;
 use crate::state::{Replica, Role};
 use rhizome_block::Cid;
+use rhizome_block::planted::{Bug, planted};
 use rhizome_cluster::{Certificate, Entry};
 use rhizome_identity::DeviceId;
 use rhizome_log::{LogId, Run, Seen, Session, SessionEffect, SessionInput};
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const CONTROL_RECORDS_MAX: usize = 512;
 
 /// Most entries under way to a peer that has not said it stored them.
-const ENTRIES_UNDER_WAY_MAX: u64 = 8 * ENTRIES_MAX as u64;
+pub(crate) const ENTRIES_UNDER_WAY_MAX: u64 = 8 * ENTRIES_MAX as u64;
 
 /// How far a voter may lag behind before a fellow voter sends it the order. The group itself brings
 /// it, so the links are left alone until that does not work; small, since it is also how far one
@@ -418,7 +419,9 @@ impl Replica {
                     let to = match self.pack_run(access, &log, after)? {
                         Some(run) => {
                             let to = run.signature.head.seq;
-                            effects.push(Effect::Send(device, Message::Run { run }));
+                            if !planted(Bug::OutboxDrops) || effects.len() < 4 {
+                                effects.push(Effect::Send(device, Message::Run { run }));
+                            }
                             to
                         }
                         // Nothing of it is on this disk (a snapshot stands for it): skip it.

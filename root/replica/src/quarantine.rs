@@ -12,6 +12,7 @@ use crate::access::{Access, ReplicaError};
 use crate::control::belongs;
 use crate::rows::{self, EventRow};
 use crate::state::Replica;
+use rhizome_block::planted::{Bug, planted};
 use rhizome_cluster::Ready;
 use rhizome_identity::{ControlState, DeviceId, Revoked};
 use rhizome_log::{Delivery, Dep, EventId, Head, Knowledge, LogId, LogTag, OpenEvent, Payload};
@@ -115,13 +116,17 @@ impl Replica {
         if let Some(last) = last {
             state.row.allowed = state.row.allowed.or(last);
         }
-        let effective = self.countable(&log);
+        let arrived = planted(Bug::ArrivalOrder).then(|| self.held(&log));
+        let effective = arrived.unwrap_or_else(|| self.countable(&log));
         self.cursors.place(log, effective);
     }
 
     /// The last placed event of a log that may take effect.
     pub(crate) fn countable(&self, log: &LogId) -> u64 {
         let placed = self.logs.get(log).map_or(0, |state| state.row.placed);
+        if planted(Bug::RemovedCounts) {
+            return placed;
+        }
         self.allowed(log).map_or(placed, |allowed| placed.min(allowed))
     }
 
@@ -254,7 +259,7 @@ impl Replica {
         if visible > shown {
             self.show(access, log, shown, visible)?;
         }
-        for seq in visible + 1..=shown {
+        for seq in (visible + 1..=shown).filter(|_| !planted(Bug::RemovedStaysShown)) {
             let fresh = self.fresh.len();
             self.fresh.retain(|event| (event.log, event.seq) != (log, seq));
             if self.fresh.len() == fresh {

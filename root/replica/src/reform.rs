@@ -17,6 +17,7 @@ use crate::message::Message;
 use crate::rows::{self, EntryRow, EventRow, space};
 use crate::stage::Staged;
 use crate::state::{Replica, Role};
+use rhizome_block::planted::{Bug, planted};
 use rhizome_block::{Block, Cid};
 use rhizome_cluster::{Certificate, EntryBody, OrderedEntry};
 use rhizome_identity::{
@@ -30,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Most control records kept aside that lost to what is committed here, because a reform may build
 /// on them: an admin that is cut off writes a few.
-const ASIDE_MAX: usize = 256;
+pub(crate) const ASIDE_MAX: usize = 256;
 
 /// Most of them that one sender brought and nothing here leads to yet: an honest one sends parents
 /// first, so a few wait for a moment. Whoever sends more pushes out its own.
@@ -120,6 +121,11 @@ impl Reforms {
             *last = one.place.max(*last);
         }
         Ok(Self { cut, void, ..Self::default() })
+    }
+
+    /// How many records are kept that nothing here leads to.
+    pub(crate) fn unproven(&self) -> usize {
+        self.aside.values().filter(|one| !one.proven).count()
     }
 
     /// Makes room for one more record of a sender among those that nothing leads to yet: it pushes
@@ -321,7 +327,8 @@ impl Replica {
 
     /// Whether a place lies behind the base of a reform, in a generation before it.
     pub(crate) fn is_fenced(&self, seen: &Seen) -> bool {
-        self.reforms.bases.iter().any(|(g, base)| seen.g < *g && seen.i > base.i)
+        let fenced = self.reforms.bases.iter().any(|(g, base)| seen.g < *g && seen.i > base.i);
+        fenced && !planted(Bug::FenceIgnored)
     }
 
     /// Whether two orders may differ at one place without anybody having lied: a reform lies
@@ -377,7 +384,7 @@ impl Replica {
 
     /// Keeps records that lost to one that is committed now: a reform may build on them.
     pub(crate) fn set_aside_lost(&mut self, lost: Vec<ControlRecord>) {
-        for record in lost {
+        for record in lost.into_iter().filter(|_| !planted(Bug::AsideLost)) {
             self.reforms.aside.remove(&record.cid());
             self.set_aside(record.clone(), None);
             if let Some(aside) = self.reforms.aside.get_mut(&record.cid()) {

@@ -6,6 +6,7 @@ use crate::input::{Effect, Tick, Ticket, Write};
 use crate::stage::{Staged, StagedEvent};
 use crate::state::Replica;
 use rhizome_block::Version;
+use rhizome_block::planted::{Bug, planted};
 use rhizome_log::{
     Clock, Dep, Event, EventError, EventId, Head, LogId, LogTag, Payload, PayloadKind,
     RUN_BYTES_MAX, RunSignature, Slot,
@@ -26,6 +27,9 @@ impl Replica {
         write: Write,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ReplicaError> {
+        if planted(Bug::WriteWaits) && self.peers.is_empty() {
+            return Ok(());
+        }
         if let Err(error) = self.may_write() {
             effects.push(Effect::Rejected(write.ticket, error));
             return Ok(());
@@ -99,7 +103,7 @@ impl Replica {
             .get(&tag)
             .and_then(|logs| logs.iter().rfind(|log| log.author == author))
             .map(|log| log.incarnation);
-        let cut = self.cut.remove(&tag);
+        let cut = self.cut.remove(&tag).filter(|_| !planted(Bug::SequenceReused));
         let free = newest.map_or(0, |newest| newest.saturating_add(1)).max(cut.unwrap_or(0));
         let incarnation = match self.doubtful_skip(entropy, tag) {
             Some(skip) => free.saturating_add(skip),
@@ -186,6 +190,9 @@ impl Replica {
 
 /// 24 bytes that no other event gets: fresh randomness of the step, bound to the place.
 fn nonce(tick: Tick, log: &LogId, seq: u64) -> [u8; 24] {
+    if planted(Bug::NonceReused) {
+        return [u8::try_from(seq).unwrap_or(u8::MAX); 24];
+    }
     let mut input = [0; LogId::BYTES + 8];
     input[..LogId::BYTES].copy_from_slice(&log.to_bytes());
     input[LogId::BYTES..].copy_from_slice(&seq.to_be_bytes());

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub const APP: &str = "org.rhizome.sim";
 
 /// Documents that devices fight over.
-const SHARED: u64 = 6;
+pub const SHARED: u64 = 6;
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,7 +94,7 @@ impl Book {
 
 /// What some writes do beside: a shared document is merged into, replaced, or removed.
 fn contest(n: u64, dice: &mut Dice) -> Option<Mutation> {
-    let path: DocPath = format!("shared/{}", dice.below(SHARED)).parse().expect("a valid path");
+    let path = shared(dice.below(SHARED));
     let name = ["a", "b", "c"][dice.index(3)];
     let value = Fields::from([(name.into(), Value::from(n as i64))]);
     match dice.below(10) {
@@ -107,6 +107,12 @@ fn contest(n: u64, dice: &mut Dice) -> Option<Mutation> {
 
 fn field(name: &str) -> FieldPath {
     name.parse().expect("a valid field")
+}
+
+/// One of the documents that devices fight over.
+#[must_use]
+pub fn shared(n: u64) -> DocPath {
+    format!("shared/{n}").parse().expect("a valid path")
 }
 
 /// The document of one write.

@@ -7,6 +7,7 @@
 //! majorities once.
 
 use crate::dice::Dice;
+use rhizome_block::planted::{Bug, planted};
 use rhizome_cluster::{Ack, Certificate, Chain, EntryBody, OrderedEntry};
 use rhizome_identity::{DeviceId, SigningKeys};
 use rhizome_log::Seen;
@@ -191,6 +192,7 @@ impl Group {
         let leader = self.leader.take()?;
         let open = self.log.len() - self.committed;
         let kept = if open == 0 { 0 } else { dice.index(open + 1) };
+        self.committed -= usize::from(planted(Bug::LeaderForgets) && self.committed > 0);
         self.log.truncate(self.committed + kept);
         Some((leader, OrderNews::Leading(false)))
     }

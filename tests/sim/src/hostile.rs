@@ -13,13 +13,13 @@ mod scene;
 mod script;
 mod table;
 
+use crate::sweep;
 use crate::world::World;
 use rhizome_identity::DeviceId;
 use rhizome_replica::{Alarm, Message};
 use script::Script;
 pub use script::{Entry, Must};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use table::Table;
 
 /// The scripts, in the order of the table.
@@ -58,26 +58,19 @@ pub enum Verdict {
 /// Runs one script in the world of one seed.
 #[must_use]
 pub fn run(entry: &Entry, seed: u64) -> Verdict {
-    let played = catch_unwind(AssertUnwindSafe(|| scene::play(entry, seed)));
-    let (mut world, verdict) = match played {
+    let (mut world, verdict) = match sweep::attempt(|| scene::play(entry, seed)) {
         Ok((world, Ok(verdict))) => (world, verdict),
         Ok((_, Err(why))) => return Verdict::Undetected(why),
-        Err(panic) => return Verdict::Panicked(words(&*panic)),
+        Err(broken) => return Verdict::Panicked(broken.to_string()),
     };
-    let ended = catch_unwind(AssertUnwindSafe(|| {
+    let ended = sweep::attempt(|| {
         crate::story::seal(&mut world);
         crate::invariants::check(&world);
-    }));
+    });
     match ended {
         Ok(()) => verdict,
-        Err(panic) => Verdict::Undetected(words(&*panic)),
+        Err(broken) => Verdict::Undetected(broken.to_string()),
     }
-}
-
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    let words = owned.or_else(|| panic.downcast_ref::<&str>().copied());
-    words.unwrap_or("no words").lines().next().unwrap_or_default().to_owned()
 }
 
 impl World {

@@ -12,15 +12,20 @@ pub mod dice;
 pub mod group;
 pub mod hostile;
 pub mod invariants;
+pub mod join;
+mod listed;
 pub mod lost;
 pub mod network;
+pub mod planted;
 pub mod report;
 pub mod story;
+pub mod sweep;
 pub mod world;
 
+pub use listed::listed;
 use report::Counts;
 use rhizome_identity::DeviceKind;
-pub use story::Deciders;
+pub use story::Kind;
 use world::World;
 
 /// How many acts a run has: enough for several devices to meet, part and meet again.
@@ -32,12 +37,13 @@ const ACTS: u64 = 260;
 ///
 /// When something that must hold does not.
 #[must_use]
-pub fn run(seed: u64, deciders: Deciders) -> (Counts, blake3::Hash) {
+pub fn run(seed: u64, kind: Kind) -> (Counts, blake3::Hash) {
     let kinds = [DeviceKind::Laptop, DeviceKind::Desktop, DeviceKind::Phone];
     let first = kinds[usize::try_from(seed % 3).unwrap_or(0)];
     let mut world = World::new(seed, first);
-    story::suffer(&mut world, ACTS, deciders);
-    story::heal(&mut world, deciders);
+    world.kind = kind;
+    story::suffer(&mut world, ACTS);
+    story::heal(&mut world);
     story::seal(&mut world);
     invariants::check(&world);
     assert!(world.counts.faults() > 0, "a run in which nothing went wrong shows nothing");

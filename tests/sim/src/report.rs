@@ -26,6 +26,8 @@ pub struct Counts {
     pub refused_appends: u64,
     /// Devices linked.
     pub links: u64,
+    /// Earlier identities adopted.
+    pub adoptions: u64,
     /// Devices removed.
     pub removals: u64,
     /// Times a group of voters was started or told anew.
@@ -60,6 +62,7 @@ impl AddAssign for Counts {
         self.disk_faults += other.disk_faults;
         self.refused_appends += other.refused_appends;
         self.links += other.links;
+        self.adoptions += other.adoptions;
         self.removals += other.removals;
         self.group_runs += other.group_runs;
         self.losses += other.losses;
@@ -76,7 +79,9 @@ impl fmt::Display for Counts {
         writeln!(f, "messages        {:>10}", self.messages)?;
         writeln!(f, "entries ordered {:>10}", self.entries)?;
         writeln!(f, "voter groups    {:>10}", self.group_runs)?;
-        writeln!(f, "devices linked  {:>10}  {} removed", self.links, self.removals)?;
+        let (removals, adoptions) = (self.removals, self.adoptions);
+        write!(f, "devices linked  {:>10}  {removals} removed, ", self.links)?;
+        writeln!(f, "{adoptions} identities adopted")?;
         let (reforms, rewinds) = (self.reforms, self.rewinds);
         writeln!(f, "quorums lost    {:>10}  {reforms} reforms, {rewinds} rewinds", self.losses)?;
         writeln!(f, "cuts            {:>10}", self.cuts)?;

@@ -1,6 +1,8 @@
 //! What happens in a run: first everything that can go wrong, then healing.
 
 use crate::device::{Device, IndexLoss};
+use crate::invariants;
+use crate::join;
 use crate::lost;
 use crate::world::World;
 use rhizome_cluster::VoterPolicy;
@@ -18,15 +20,39 @@ const PAUSE_MS: u64 = 400;
 /// much quicker; a world that needs longer is stuck.
 const HEALING_MS: u64 = 30 * 60 * 1000;
 
-/// Who decides about the identity while it is cut into parts.
+/// What kind of world it is: what can happen beside writes, cuts and faults.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Deciders {
+pub enum Kind {
     /// One device admits others and plans voters; nobody is removed.
-    One,
+    Plain,
     /// Every admin does, at any time, and devices are removed.
-    All,
-    /// As [`Deciders::One`], until the voters vanish for good: then whoever is left reforms.
-    Survivors,
+    Contested,
+    /// As [`Kind::Plain`], until the voters vanish for good: then whoever is left reforms.
+    Lost,
+    /// As [`Kind::Plain`], and devices bring along data of an identity they had before.
+    Joined,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Contested, Self::Lost, Self::Joined];
+
+    /// What it is called on the command line and in `seeds.txt`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Contested => "contested",
+            Self::Lost => "lost",
+            Self::Joined => "joined",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// What can happen next.
@@ -48,6 +74,7 @@ enum Act {
     Lose,
     Find,
     Reform,
+    Join,
 }
 
 /// Each act and how often it happens, in parts of their sum.
@@ -68,12 +95,15 @@ const ACTS: &[(u64, Act)] = &[
     (12, Act::Lose),
     (8, Act::Find),
     (40, Act::Reform),
+    (15, Act::Join),
 ];
 
-fn draw(world: &mut World, deciders: Deciders) -> Act {
+fn draw(world: &mut World) -> Act {
+    let kind = world.kind;
     let possible = |act: &Act| match act {
-        Act::Remove => deciders == Deciders::All,
-        Act::Lose | Act::Find | Act::Reform => deciders == Deciders::Survivors,
+        Act::Remove => kind == Kind::Contested,
+        Act::Lose | Act::Find | Act::Reform => kind == Kind::Lost,
+        Act::Join => kind == Kind::Joined,
         _ => true,
     };
     let acts = || ACTS.iter().filter(|(_, act)| possible(act));
@@ -89,25 +119,26 @@ fn draw(world: &mut World, deciders: Deciders) -> Act {
 }
 
 /// The phase of faults: `acts` things happen, and in between whatever is on its way arrives.
-pub fn suffer(world: &mut World, acts: u64, deciders: Deciders) {
-    found(world, deciders);
+pub fn suffer(world: &mut World, acts: u64) {
+    found(world);
     for _ in 0..acts {
-        let act = draw(world, deciders);
+        let act = draw(world);
         world.note("act", format!("{act:?}").as_bytes());
-        perform(world, act, deciders);
+        perform(world, act);
         let until = world.now_ms + world.dice.below(PAUSE_MS);
         pass(world, until);
         world.tick_groups();
-        world.check_places();
+        invariants::one_order(world);
+        invariants::acted(world);
     }
 }
 
 /// Everybody has a phone or a laptop, and most people a cloud peer.
-fn found(world: &mut World, deciders: Deciders) {
+fn found(world: &mut World) {
     let kinds = [DeviceKind::CloudPeer, DeviceKind::Phone, DeviceKind::Desktop];
     for kind in kinds {
         if world.dice.chance(70) {
-            link(world, kind, deciders);
+            link(world, kind);
         }
     }
 }
@@ -117,12 +148,12 @@ pub(crate) fn pass(world: &mut World, until: u64) {
     while world.network.next_ms().is_some_and(|at| at <= until) {
         let Some(flight) = world.network.take_next() else { break };
         world.arrive(flight);
-        world.check_places();
+        invariants::one_order(world);
     }
     world.now_ms = world.now_ms.max(until);
 }
 
-fn perform(world: &mut World, act: Act, deciders: Deciders) {
+fn perform(world: &mut World, act: Act) {
     match act {
         Act::Write => write(world),
         Act::Connect => connect(world),
@@ -146,13 +177,14 @@ fn perform(world: &mut World, act: Act, deciders: Deciders) {
                 DeviceKind::CloudPeer,
             ];
             let kind = kinds[world.dice.index(kinds.len())];
-            link(world, kind, deciders);
+            link(world, kind);
         }
         Act::Remove => remove(world),
         Act::Lose => lost::lose(world),
         Act::Find => lost::find(world),
         Act::Reform => lost::reform(world),
-        Act::PlanVoters => plan_voters(world, deciders),
+        Act::Join => join::join(world),
+        Act::PlanVoters => plan_voters(world),
         Act::Depose => {
             for (voter, news) in world.groups.depose(&mut world.dice) {
                 if let Some(at) = world.at(voter).filter(|at| world.devices[*at].is_on()) {
@@ -264,10 +296,15 @@ fn break_disk(world: &mut World) {
     world.counts.disk_faults += 1;
 }
 
-/// A device that may admit and remove others.
-fn admin(world: &mut World, deciders: Deciders) -> Option<usize> {
+/// Whether every admin decides while the identity is cut into parts.
+fn is_shared(world: &World) -> bool {
+    world.kind == Kind::Contested
+}
+
+/// A device that may admit and remove others: the first, or any.
+fn admin(world: &mut World, any: bool) -> Option<usize> {
     let able = |at: &usize| {
-        if deciders != Deciders::All && *at > 0 {
+        if !any && *at > 0 {
             return false;
         }
         let Some(replica) = world.devices[*at].replica() else { return false };
@@ -279,17 +316,19 @@ fn admin(world: &mut World, deciders: Deciders) -> Option<usize> {
     world.dice.pick(&able)
 }
 
-fn link(world: &mut World, kind: DeviceKind, deciders: Deciders) {
+fn link(world: &mut World, kind: DeviceKind) {
     if world.devices.len() >= DEVICES_MAX {
         return;
     }
-    let Some(at) = admin(world, deciders).filter(|at| !world.is_removed(*at)) else { return };
+    let Some(at) = admin(world, is_shared(world)).filter(|at| !world.is_removed(*at)) else {
+        return;
+    };
     world.counts.links += u64::from(world.link(at, kind).is_some());
 }
 
 /// Somebody's device is lost. Its owner keeps at least one other that may decide.
 fn remove(world: &mut World) {
-    let by = admin(world, Deciders::All).filter(|at| !world.is_removed(*at));
+    let by = admin(world, true).filter(|at| !world.is_removed(*at));
     let Some(by) = by else { return };
     let others: Vec<usize> =
         (0..world.devices.len()).filter(|at| *at != by && !world.is_removed(*at)).collect();
@@ -309,8 +348,8 @@ fn remove(world: &mut World) {
     }
 }
 
-fn plan_voters(world: &mut World, deciders: Deciders) {
-    let Some(at) = admin(world, deciders) else { return };
+fn plan_voters(world: &mut World) {
+    let Some(at) = admin(world, is_shared(world)) else { return };
     let me = world.devices[at].id();
     let present: BTreeSet<DeviceId> = world
         .devices
@@ -324,7 +363,7 @@ fn plan_voters(world: &mut World, deciders: Deciders) {
 }
 
 /// Everything is repaired and everybody is connected, until nothing happens any more.
-pub fn heal(world: &mut World, deciders: Deciders) {
+pub fn heal(world: &mut World) {
     lost::settle_fates(world);
     for at in 0..world.devices.len() {
         if world.gone.contains(&world.devices[at].id()) {
@@ -341,17 +380,19 @@ pub fn heal(world: &mut World, deciders: Deciders) {
     let until = world.now_ms + HEALING_MS;
     let mut round = 0;
     while world.now_ms < until {
-        if deciders == Deciders::Survivors {
+        if world.kind == Kind::Lost {
             lost::mend(world, round);
             round += 1;
         }
+        join::mend(world);
         mend(world);
         let pause = world.now_ms + 1_000;
         pass(world, pause);
         world.tick_groups();
-        world.check_places();
+        invariants::one_order(world);
+        invariants::acted(world);
         world.let_go();
-        if world.network.next_ms().is_none() && is_settled(world) {
+        if world.network.next_ms().is_none() && join::is_done(world) && is_settled(world) {
             return;
         }
     }

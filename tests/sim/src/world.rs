@@ -8,14 +8,16 @@ use crate::device::{Device, IndexLoss};
 use crate::dice::Dice;
 use crate::group::{Groups, Surroundings};
 use crate::hostile::Stage;
+use crate::invariants::{self, Watch};
+use crate::join::Earlier;
 use crate::network::{Arrival, Flight, Network};
 use crate::report::Counts;
+use crate::story::Kind;
 use rhizome_block::Cid;
 use rhizome_cluster::EntryBody;
 use rhizome_engine::Done;
 use rhizome_identity::{
-    Acceptance, ControlBody, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit,
-    SigningKeys,
+    Acceptance, ControlRecord, DeviceId, DeviceKeys, DeviceKind, Genesis, RecoveryKit, SigningKeys,
 };
 use rhizome_log::Seen;
 use rhizome_replica::{
@@ -26,11 +28,19 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Tickets from here on are commands'.
 const COMMANDS: u64 = 1 << 40;
 
+/// Most steps of a world, ten times what the longest takes: one that takes more never becomes quiet.
+const STEPS_MAX: u64 = 100_000;
+
+/// Most foldings of a world, ten times what any needs.
+const REWINDS_MAX: u64 = 200;
+
 /// When the world begins: some time in 2026, in milliseconds since 1970.
 const BEGIN_MS: u64 = 1_770_000_000_000;
 
 /// A whole world.
 pub struct World {
+    /// What can happen.
+    pub kind: Kind,
     /// What happens by chance.
     pub dice: Dice,
     /// The true time.
@@ -43,6 +53,8 @@ pub struct World {
     pub gone: BTreeSet<DeviceId>,
     /// Devices that some reform removes.
     pub named: BTreeSet<DeviceId>,
+    /// Identities that devices had before, and bring along.
+    pub earlier: Vec<Earlier>,
     /// Who let each device in.
     admitters: BTreeMap<DeviceId, DeviceId>,
     /// What is on its way.
@@ -55,6 +67,10 @@ pub struct World {
     pub counts: Counts,
     /// Where each place of the order was seen to end, by the reform that it follows.
     pub places: BTreeMap<(Option<Cid>, u64), Seen>,
+    /// What the invariants remember.
+    pub watch: Watch,
+    /// Names of devices, as people gave them.
+    pub names: Vec<String>,
     /// The hostile device and what it was caught at, in a world that has one.
     pub hostile: Option<Box<Stage>>,
     /// A hash over everything that happened, to compare two runs with.
@@ -84,18 +100,22 @@ impl World {
         };
         let genesis = found(&founding).expect("a first device founds an identity");
         let mut world = Self {
+            kind: Kind::Plain,
             dice,
             now_ms: BEGIN_MS,
             devices: Vec::new(),
             removed: BTreeSet::new(),
             gone: BTreeSet::new(),
             named: BTreeSet::new(),
+            earlier: Vec::new(),
             admitters: BTreeMap::new(),
             network: Network::default(),
             groups: Groups::default(),
             book: Book::default(),
             counts: Counts::default(),
             places: BTreeMap::new(),
+            watch: Watch::default(),
+            names: Vec::new(),
             hostile: None,
             trace: blake3::Hasher::new(),
             tell: std::env::var_os("RHIZOME_SIM_TELL").is_some(),
@@ -202,6 +222,8 @@ impl World {
     /// A device does one batch, and its effects happen. `false`: its disk refused.
     pub fn step(&mut self, at: usize, inputs: Vec<Input>) -> bool {
         self.counts.steps += 1;
+        assert!(self.counts.steps < STEPS_MAX, "the world does not become quiet");
+        assert!(self.counts.rewinds < REWINDS_MAX, "devices fold their disks without end");
         let span = tracing::info_span!("device", at, ms = self.now_ms - BEGIN_MS);
         let _entered = span.enter();
         let device = &mut self.devices[at];
@@ -219,6 +241,7 @@ impl World {
                     self.groups.leave(id);
                     self.step(at, vec![Input::Opened]);
                 }
+                invariants::stepped(self, at);
                 true
             }
             None => {
@@ -266,6 +289,9 @@ impl World {
     }
 
     fn say(&mut self, at: usize, to: DeviceId, message: Message) {
+        if !self.is_actor(at) {
+            invariants::said(self, at, to, &message);
+        }
         for message in self.twisted(at, to, message) {
             self.utter(at, to, &message);
         }
@@ -280,6 +306,7 @@ impl World {
     }
 
     fn order(&mut self, from: DeviceId, command: OrderCommand) {
+        invariants::ordered(self, from, &command);
         match command {
             OrderCommand::Run { generation, base, sets, applied } => {
                 self.counts.group_runs += 1;
@@ -321,6 +348,7 @@ impl World {
             }
             Arrival::Said(peer, bytes) if is_current(&self.devices[at], &peer) => {
                 self.note("said", &bytes);
+                invariants::arrived(self, &bytes);
                 let message = Message::from_bytes(&bytes).expect("a replica reads what one says");
                 let Some(message) = self.heard(at, peer, message) else { return };
                 self.step(at, vec![Input::PeerSaid(peer, message)]);
@@ -347,10 +375,9 @@ impl World {
         let write = self.book.write(at, &mut self.dice);
         let ticket = write.ticket;
         self.note("write", format!("{} on {at}", ticket.0).as_bytes());
+        let keys = invariants::newest_keys(self, at);
         let took = self.step(at, vec![Input::Write(write)]);
-        let fate = self.book.promises[&ticket.0].fate;
-        let answered = fate != crate::book::Fate::Unknown;
-        assert!(answered || !took, "a write on device {at} was not answered in its own batch");
+        invariants::answered(self, ticket.0, at, took, keys);
         self.counts.writes += 1;
     }
 
@@ -388,6 +415,7 @@ impl World {
         let acceptance = Acceptance::of(&keys, self.genesis.root(), kind);
         let signature = acceptance.sign(&keys.signing);
         let name = format!("{kind:?} {}", self.devices.len());
+        self.names.push(name.clone());
         if self.command(at, Command::Admit { acceptance, signature, name }).is_some() {
             return None;
         }
@@ -400,26 +428,6 @@ impl World {
             self.command(new, Command::Take(Box::new(record)));
         }
         Some(new)
-    }
-
-    /// Checks that no two devices follow two orders.
-    pub fn check_places(&mut self) {
-        if self.hostile.is_some() {
-            // Whoever is lied to may follow another order, until the lie is found out.
-            return;
-        }
-        for (at, device) in self.devices.iter().enumerate() {
-            let Some(replica) = device.replica() else { continue };
-            let seen = replica.applied();
-            let follows = |record: &&ControlRecord| match record.body() {
-                ControlBody::Reform(one) => one.generation <= seen.g,
-                _ => false,
-            };
-            let chain = replica.control().chain_from(1);
-            let reform = chain.into_iter().rev().find(follows).map(ControlRecord::cid);
-            let known = *self.places.entry((reform, seen.i)).or_insert(seen);
-            assert_eq!(known, seen, "device {at} applied another order than somebody before");
-        }
     }
 }
 

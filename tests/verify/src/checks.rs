@@ -4,7 +4,7 @@
 //! selected, and another selection would build most dependencies a second time.
 
 use crate::step::{Outcome, Step, all};
-use crate::{fuzz, web};
+use crate::{Options, fuzz, sim, web};
 use std::path::Path;
 
 /// One check.
@@ -16,8 +16,8 @@ pub struct Check {
     pub about: &'static str,
     /// Whether `cargo verify` runs it without being asked; `cargo verify nightly` runs all.
     pub daily: bool,
-    /// Runs it from the top folder; `true` asks for the long variants.
-    pub run: fn(&Path, bool) -> Outcome,
+    /// Runs it from the top folder.
+    pub run: fn(&Path, Options) -> Outcome,
 }
 
 impl PartialEq for Check {
@@ -37,6 +37,7 @@ pub const CHECKS: &[Check] = &[
         run: tidy,
     },
     Check { name: "unit", about: "the tests beside the code pass", daily: true, run: unit },
+    Check { name: "sim", about: "simulated worlds hold", daily: true, run: sim::run },
     Check { name: "it", about: "real pods on loopback keep their promises", daily: true, run: it },
     Check {
         name: "docs",
@@ -51,6 +52,12 @@ pub const CHECKS: &[Check] = &[
         run: web::run,
     },
     Check {
+        name: "planted",
+        about: "the simulator finds every bug that is planted",
+        daily: false,
+        run: sim::planted,
+    },
+    Check {
         name: "fuzz",
         about: "hostile bytes harm no decoder and nothing behind it",
         daily: false,
@@ -58,38 +65,39 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-fn format(root: &Path, long: bool) -> Outcome {
-    Step::cargo(&["fmt", "--all", "--check"]).run(root, long)
+fn format(root: &Path, options: Options) -> Outcome {
+    Step::cargo(&["fmt", "--all", "--check"]).run(root, options.long)
 }
 
-fn lint(root: &Path, long: bool) -> Outcome {
+fn lint(root: &Path, options: Options) -> Outcome {
     let clippy = ["clippy", "--locked", "--quiet", "--workspace", "--all-targets"];
-    Step::cargo(&clippy).with(&["--", "-D", "warnings"]).run(root, long)
+    Step::cargo(&clippy).with(&["--", "-D", "warnings"]).run(root, options.long)
 }
 
-fn tidy(root: &Path, long: bool) -> Outcome {
-    Step::cargo(&["test", "--locked", "--quiet", "--workspace", "--test", "tidy"]).run(root, long)
+fn tidy(root: &Path, options: Options) -> Outcome {
+    Step::cargo(&["test", "--locked", "--quiet", "--workspace", "--test", "tidy"])
+        .run(root, options.long)
 }
 
-fn unit(root: &Path, long: bool) -> Outcome {
+fn unit(root: &Path, options: Options) -> Outcome {
     let test = ["test", "--locked", "--quiet", "--no-fail-fast", "--workspace"];
     Step::cargo(&test)
         .with(&["--exclude", "rhizome-it", "--lib", "--bins", "--tests"])
-        .run(root, long)
+        .run(root, options.long)
 }
 
 /// The tests start the binary, so it is built first.
-fn it(root: &Path, long: bool) -> Outcome {
+fn it(root: &Path, options: Options) -> Outcome {
     let tests = ["--test", "it", "--test", "commands"];
     let build = ["build", "--locked", "--quiet", "--workspace", "--bin", "rhizome"];
     let test = ["test", "--locked", "--quiet", "--no-fail-fast", "--workspace"];
     // Each starts processes of its own: two at a time keep a small machine busy and not swamped.
     let test = Step::cargo(&test).with(&tests).with(&["--", "--test-threads=2"]);
     let mut steps = vec![Step::cargo(&build).with(&tests), test];
-    if long {
+    if options.long {
         steps.extend(without_sealing());
     }
-    all(&steps, root, long)
+    all(&steps, root, options.long)
 }
 
 /// The control of the canary test: without sealing the same search must hit. In a folder of its
@@ -101,10 +109,10 @@ fn without_sealing() -> [Step; 2] {
     [sealing, unsealed.with(&["-p", "rhizome-it", "--test", "it", "canary_control"])]
 }
 
-fn docs(root: &Path, long: bool) -> Outcome {
+fn docs(root: &Path, options: Options) -> Outcome {
     let doc = Step::cargo(&["doc", "--locked", "--quiet", "--workspace", "--no-deps"])
         .with(&["--document-private-items"])
         .set("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
     let test = Step::cargo(&["test", "--locked", "--quiet", "--workspace", "--doc"]);
-    all(&[doc, test], root, long)
+    all(&[doc, test], root, options.long)
 }

@@ -4,6 +4,7 @@
 //! builds libFuzzer, and address checking is on where the toolchain brings its runtime. Finds and
 //! what they grew from stay below `target/fuzz`.
 
+use crate::Options;
 use crate::step::{Outcome, Step, all};
 use std::path::Path;
 use std::process::Command;
@@ -51,7 +52,8 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 const ADDRESSES: &str = " -Zsanitizer=address";
 
 /// Runs the tests of the targets, then each target.
-pub fn run(root: &Path, long: bool) -> Outcome {
+pub fn run(root: &Path, options: Options) -> Outcome {
+    let long = options.long;
     let runs = match std::env::var(RUNS_VARIABLE).ok().map(|text| text.parse::<u64>()) {
         None => {
             if long {

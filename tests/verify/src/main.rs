@@ -2,11 +2,12 @@
 //!
 //! It changes nothing on disk outside the target folder, and is all that continuous integration
 //! runs. What a check consists of stands in `checks`; how a command is run, in `step`; finding a
-//! toolchain for the browser, in `web`; hostile bytes, in `fuzz`.
+//! toolchain for the browser, in `web`; hostile bytes, in `fuzz`; simulated worlds, in `sim`.
 #![expect(clippy::disallowed_methods, reason = "IO shell: starts cargo and takes the time")]
 
 mod checks;
 mod fuzz;
+mod sim;
 mod step;
 mod web;
 
@@ -19,11 +20,13 @@ use step::Outcome;
 
 /// What the person asked for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Options {
+pub struct Options {
     /// Tests run their long variants.
-    long: bool,
+    pub long: bool,
     /// The first failure ends the run.
     stop: bool,
+    /// Seeds of simulated worlds, instead of those that a check would take.
+    seeds: Option<(u64, u64)>,
 }
 
 /// What to do.
@@ -34,6 +37,7 @@ enum Request {
 }
 
 const USAGE: &str = "cargo verify [--stop] [NAME…]   these checks, or the daily ones
+cargo verify sim --seeds A..B   worlds of these seeds, of every kind
 cargo verify [--stop] nightly   all, in their long variants
 cargo verify list               names and what they check";
 
@@ -61,11 +65,13 @@ fn root() -> PathBuf {
 fn parse(arguments: &[String]) -> Result<Request, String> {
     let mut options = Options::default();
     let mut named: Vec<&'static Check> = Vec::new();
-    for argument in arguments {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "list" | "--help" | "-h" => return Ok(Request::List),
             "--stop" => options.stop = true,
             "nightly" => options.long = true,
+            "--seeds" => options.seeds = Some(seeds(arguments.next())?),
             name => {
                 let check = CHECKS.iter().find(|check| check.name == name);
                 named.push(check.ok_or_else(|| name.to_owned())?);
@@ -76,6 +82,16 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         named = CHECKS.iter().filter(|check| check.daily || options.long).collect();
     }
     Ok(Request::Run(named, options))
+}
+
+/// Reads `FROM..TO`.
+fn seeds(text: Option<&String>) -> Result<(u64, u64), String> {
+    let text = text.map_or("", String::as_str);
+    let parts = text.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
+    match parts {
+        Some((Ok(from), Ok(to))) => Ok((from, to)),
+        _ => Err(format!("--seeds {text}")),
+    }
 }
 
 fn list() -> String {
@@ -90,7 +106,7 @@ fn run(checks: &[&Check], options: Options, root: &Path) -> ExitCode {
         // A line that is not seen early is only seen late.
         let _ = std::io::stdout().flush();
         let begun = Instant::now();
-        let outcome = (check.run)(root, options.long);
+        let outcome = (check.run)(root, options);
         let seconds = begun.elapsed().as_secs_f64();
         println!("{}", line(&outcome, seconds));
         if let Outcome::Failed { output } = &outcome {
@@ -152,10 +168,13 @@ mod tests {
     #[test]
     fn without_names_the_daily_checks_run_in_order_and_nightly_runs_all() {
         let (daily, options) = names(ask(&[]).unwrap());
-        assert_eq!(daily, ["format", "lint", "tidy", "unit", "it", "docs", "web"]);
+        assert_eq!(daily, ["format", "lint", "tidy", "unit", "sim", "it", "docs", "web"]);
         assert_eq!(options, Options::default());
         let (nightly, options) = names(ask(&["nightly"]).unwrap());
-        assert_eq!(nightly, ["format", "lint", "tidy", "unit", "it", "docs", "web", "fuzz"]);
+        assert_eq!(
+            nightly,
+            ["format", "lint", "tidy", "unit", "sim", "it", "docs", "web", "planted", "fuzz"]
+        );
         assert!(options.long);
     }
 
@@ -164,6 +183,9 @@ mod tests {
         let (some, options) = names(ask(&["--stop", "unit", "format"]).unwrap());
         assert_eq!((some, options.stop), (vec!["unit", "format"], true));
         assert_eq!(ask(&["unti"]), Err("unti".to_owned()));
+        let (sim, options) = names(ask(&["sim", "--seeds", "3..9"]).unwrap());
+        assert_eq!((sim, options.seeds), (vec!["sim"], Some((3, 9))));
+        assert_eq!(ask(&["sim", "--seeds", "3"]), Err("--seeds 3".to_owned()));
     }
 
     #[test]

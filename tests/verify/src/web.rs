@@ -1,5 +1,6 @@
 //! Whether the pure crates build for the browser, with whatever toolchain for it is here.
 
+use crate::Options;
 use crate::step::{Outcome, Step};
 use std::path::Path;
 use std::process::Command;
@@ -40,7 +41,7 @@ enum Toolchain {
 }
 
 /// Builds them, or says what is missing. A folder of its own keeps the compilers apart.
-pub fn run(root: &Path, long: bool) -> Outcome {
+pub fn run(root: &Path, options: Options) -> Outcome {
     let mut build = vec!["build", "--locked", "--quiet", "--target", TARGET];
     build.extend(["--target-dir", "target/web"]);
     build.extend(QUICK);
@@ -54,7 +55,7 @@ pub fn run(root: &Path, long: bool) -> Outcome {
             .set("RUSTC_BOOTSTRAP", "1"),
         None => return Outcome::Skipped { why: "no wasm toolchain".to_owned() },
     };
-    step.run(root, long)
+    step.run(root, options.long)
 }
 
 fn toolchain(root: &Path) -> Option<Toolchain> {

@@ -22,6 +22,7 @@ use crate::record::Record;
 use crate::scope::Scope;
 use crate::stamp::{Knows, Stamp, Writer};
 use crate::stored::{HistoryEntry, Outcome, Past, Stored, touched};
+use rhizome_block::planted::{Bug, planted};
 use rhizome_identity::DeviceId;
 use rhizome_log::{
     Clock, Delivery, Index, IndexError, LogId, LogTag, OpenEvent, Overlay, Position, scan_prefix,
@@ -342,7 +343,7 @@ impl<'a, 'b> Work<'a, 'b> {
             last &= view.pending_last.is_none_or(|last| last < stamp);
             records.insert(path.clone(), view);
         }
-        if !last {
+        if !last && !planted(Bug::MiddleNotRefolded) {
             let start = stored.docs.iter().map(|(path, _)| (path.clone(), None));
             return self.refold(start.collect());
         }
@@ -402,6 +403,9 @@ impl<'a, 'b> Work<'a, 'b> {
         batch: &Batch,
         at: Position,
     ) -> bool {
+        if planted(Bug::EffectTwice) {
+            let _ = apply_batch(records, batch, event.writer());
+        }
         let verdict = apply_batch(records, batch, event.writer());
         if let Err(refusal) = &verdict {
             self.note(event, Some(at), refusal.to_string(), false);

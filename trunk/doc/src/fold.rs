@@ -19,6 +19,7 @@
 use crate::mutation::{Batch, FieldOp, Merge, Mutation, Op};
 use crate::record::{CONFLICTS_MAX, Conflict, Record, Why};
 use crate::stamp::{Stamp, StampTree, Writer};
+use rhizome_block::planted::{Bug, planted};
 use rhizome_schema::{
     Code, DOCUMENT_BYTES_MAX, DocPath, Fields, Number, Timestamp, Value, compare, union_equal,
 };
@@ -215,7 +216,8 @@ impl Fold<'_> {
         let plain = tree.below.is_empty()
             && tree.own.is_none_or(|own| own <= self.writer.stamp && self.writer.knows(&own));
         if plain {
-            tree.own = Some(self.writer.stamp);
+            let forgets = new.is_none() && planted(Bug::TombstoneForgotten);
+            tree.own = Some(self.writer.stamp).filter(|_| !forgets);
             record.value = new.cloned().map(Arc::new);
             return;
         }

@@ -12,6 +12,7 @@ use super::log::ControlLog;
 use super::record::{ControlRecord, RECORD_SIGNATURES_MAX};
 use super::state::ControlState;
 use crate::{Author, Capability, DeviceId, DeviceKind, Genesis, SealingPublic, Wrap};
+use rhizome_block::planted::{Bug, planted};
 use std::collections::BTreeSet;
 
 /// How long a newcomer can neither revoke nor reform, by the clocks of the two records
@@ -249,7 +250,8 @@ fn voter_rule(
     leaving: &[DeviceId],
 ) -> Result<(), VoterRule> {
     let count = voters.len();
-    if count.is_multiple_of(2) || count > VOTERS_MAX {
+    let is_odd = !count.is_multiple_of(2) || planted(Bug::VotersEven);
+    if !is_odd || count > VOTERS_MAX {
         return Err(VoterRule::Count { count });
     }
     if voters.iter().collect::<BTreeSet<_>>().len() != count {

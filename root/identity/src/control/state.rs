@@ -7,6 +7,7 @@ use crate::{
     Seen, SigningPublic, Wrap,
 };
 use rhizome_block::Cid;
+use rhizome_block::planted::{Bug, planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -249,7 +250,8 @@ impl ControlState {
     pub fn recipients(&self, without: &[DeviceId]) -> BTreeSet<SealingPublic> {
         self.devices
             .iter()
-            .filter(|(id, device)| device.is_live() && !without.contains(id))
+            .filter(|(_, device)| device.is_live())
+            .filter(|(id, _)| !without.contains(id) || planted(Bug::RemovedGetsKeys))
             .filter_map(|(_, device)| device.certificate.body().sealing)
             .chain([self.recovery_seal])
             .collect()

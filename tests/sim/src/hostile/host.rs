@@ -3,7 +3,7 @@
 mod block;
 mod carry;
 mod control;
-mod order;
+pub(super) mod order;
 
 use super::script::Entry;
 use super::script::Must::{Detect, Refuse};
@@ -98,6 +98,13 @@ fn about_others() -> Vec<Entry> {
             role: Host,
             must: Refuse,
             make: || Box::new(carry::CiphertextSwap),
+        },
+        Entry {
+            name: "forged-run",
+            line: "changes events, and says that their author signed what they lead to",
+            role: Host,
+            must: Refuse,
+            make: || Box::new(carry::ForgedRun),
         },
     ]
 }

@@ -1,14 +1,16 @@
 //! What a member can do: a device that reads, writes and carries, and lies.
 
+use super::host::order::{believes, ends, next_entry};
 use super::script::Must::Refuse;
 use super::script::Role::Member;
 use super::script::{Entry, Script};
 use crate::book::APP;
 use crate::world::World;
 use rhizome_block::{Cid, Codec};
-use rhizome_cluster::{Entry as Placed, EntryBody};
+use rhizome_cluster::{Ack, Certificate, Entry as Placed, EntryBody};
 use rhizome_doc::{Batch, Mutation};
 use rhizome_identity::DeviceId;
+use rhizome_log::Seen;
 use rhizome_replica::{Input, Message, Ticket, Write};
 use rhizome_schema::{DocPath, Fields, Value};
 use serde_bytes::ByteBuf;
@@ -25,6 +27,13 @@ pub fn scripts() -> Vec<Entry> {
             role: Member,
             must: Refuse,
             make: || Box::new(Framing),
+        },
+        Entry {
+            name: "usurpation",
+            line: "confirms an order although it has no vote",
+            role: Member,
+            must: Refuse,
+            make: || Box::<Usurpation>::default(),
         },
         Entry {
             name: "clock-jumps",
@@ -75,6 +84,30 @@ impl Script for Framing {
             }
             message => vec![message],
         }
+    }
+}
+
+/// Entries that go on where the others are, under a true signature of a device that has no vote.
+#[derive(Default)]
+struct Usurpation {
+    forged: Vec<Seen>,
+}
+
+impl Script for Usurpation {
+    fn act(&mut self, world: &mut World, actor: usize) {
+        let keys = world.devices[actor].keys.signing.clone();
+        for (to, end) in ends(world, actor) {
+            let (entry, seen) = next_entry(world, end);
+            let acks = vec![(keys.device_id(), Ack::sign(&keys, seen).sig)];
+            let certificate = Certificate::new(seen, acks);
+            self.forged.push(seen);
+            world.lied("vote without a vote");
+            world.utter(actor, to, &Message::Order { entries: vec![entry], certificate });
+        }
+    }
+
+    fn took_effect(&self, world: &World) -> Option<String> {
+        believes(world, &self.forged)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::script::{Entry, Must};
 use super::{Verdict, run, scripts};
+use crate::sweep;
 use std::fmt;
 
 /// One line.
@@ -23,9 +24,9 @@ pub struct Table {
 impl Table {
     /// Plays the scripts whose name contains `only`, each in the worlds of all seeds.
     #[must_use]
-    pub fn play((from, to): (u64, u64), only: &str) -> Self {
+    pub fn play((from, to): (u64, u64), only: &str, jobs: usize) -> Self {
         let chosen = scripts().into_iter().filter(|entry| entry.name.contains(only));
-        let lines = chosen.map(|entry| play(entry, from, to)).collect();
+        let lines = chosen.map(|entry| play(entry, from, to, jobs)).collect();
         Self { from, to, lines }
     }
 
@@ -50,11 +51,12 @@ impl Table {
     }
 }
 
-fn play(entry: Entry, from: u64, to: u64) -> Line {
+fn play(entry: Entry, from: u64, to: u64, jobs: usize) -> Line {
     let mut line =
         Line { entry, refused: 0, detected: 0, undetected: Vec::new(), panics: Vec::new() };
-    for seed in from..to {
-        match run(&line.entry, seed) {
+    let verdicts = sweep::all(from..to, jobs, |seed| (seed, run(&line.entry, seed)));
+    for (seed, verdict) in verdicts {
+        match verdict {
             Verdict::Refused => line.refused += 1,
             Verdict::Detected => line.detected += 1,
             Verdict::Undetected(why) => line.undetected.push((seed, why)),

@@ -3,7 +3,7 @@
 use super::super::script::Script;
 use crate::world::World;
 use rhizome_identity::DeviceId;
-use rhizome_log::{LogId, Run};
+use rhizome_log::{Event, Head, LogId, Run, Slot, Stretch};
 use rhizome_replica::Message;
 use std::collections::VecDeque;
 
@@ -235,6 +235,43 @@ impl Script for CiphertextSwap {
         let Message::Run { mut run } = message else { return vec![message] };
         if lies(world) && Self::twist(world, &mut run) {
             world.lied("swapped");
+        }
+        vec![Message::Run { run }]
+    }
+}
+
+/// Events with other bytes, and a signature that claims to be over them.
+pub struct ForgedRun;
+
+impl ForgedRun {
+    /// The last event changes, and the head with it; the signature is that over the old head.
+    fn twist(run: &mut Run) -> Option<()> {
+        let (mut seq, mut prev) = (run.first, run.prev);
+        let body = run.stretches.last_mut()?.bodies.last_mut()?;
+        *body.last_mut()? ^= 1;
+        for Stretch { epoch, seen, bodies } in &run.stretches {
+            for body in bodies {
+                let slot = Slot { log: run.log, seq, prev, epoch: *epoch, seen: *seen };
+                let event = Event::at(&slot, body.to_vec()).ok()?;
+                run.signature.head = Head { seq, id: event.id };
+                (seq, prev) = (seq + 1, Some(event.id));
+            }
+        }
+        Some(())
+    }
+}
+
+impl Script for ForgedRun {
+    fn says(
+        &mut self,
+        world: &mut World,
+        _face: usize,
+        _to: DeviceId,
+        message: Message,
+    ) -> Vec<Message> {
+        let Message::Run { mut run } = message else { return vec![message] };
+        if lies(world) && Self::twist(&mut run).is_some() {
+            world.lied("forged");
         }
         vec![Message::Run { run }]
     }
