@@ -63,7 +63,7 @@ bugs! {
     VotersEven "voters-even" "two devices are made voters"
     FenceIgnored "fence-ignored" "what an old generation orders behind a reform's base is taken"
     AsideLost "aside-lost" "records of a branch that lost are forgotten"
-    MiddleNotRefolded "middle-not-refolded" "an event that lands in the middle does not move the view"
+    MiddleNotRefolded "middle-not-refolded" "an event that lands in the middle moves no view"
     ArrivalClock "arrival-clock" "the time of arrival decides which edit is later"
     TombstoneForgotten "tombstone-forgotten" "a delete leaves no mark behind"
     WriteWaits "write-waits" "a write waits until somebody is connected"

@@ -1,6 +1,6 @@
-//! Devices that join with data: an installation wrote under an identity of its own before it came to
-//! this one, and brings that along. Its logs are grafted unchanged, in pieces, while power and disks
-//! fail, and nothing that it acknowledged then may be missing or count twice in the end.
+//! Devices that join with data: an installation wrote under an identity of its own before it came
+//! to this one, and brings that along. Its logs are grafted unchanged, in pieces, while power and
+//! disks fail, and nothing that it acknowledged then may be missing or count twice in the end.
 
 use crate::device::{Device, IndexLoss};
 use crate::world::{World, device_keys};

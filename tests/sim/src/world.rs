@@ -28,7 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Tickets from here on are commands'.
 const COMMANDS: u64 = 1 << 40;
 
-/// Most steps of a world, ten times what the longest takes: one that takes more never becomes quiet.
+/// Most steps of a world, ten times what the longest takes: one that takes more never becomes
+/// quiet.
 const STEPS_MAX: u64 = 100_000;
 
 /// Most foldings of a world, ten times what any needs.

@@ -38,8 +38,8 @@ pub fn run(root: &Path, options: Options) -> Outcome {
     all(&steps, root, options.long)
 }
 
-/// Builds the simulator with planted bugs, in a folder of its own, so that nothing built like that is
-/// ever taken for the program, and looks for each of them.
+/// Builds the simulator with planted bugs, in a folder of its own, so that nothing built like that
+/// is ever taken for the program, and looks for each of them.
 pub fn planted(root: &Path, options: Options) -> Outcome {
     let folder = root.join("target/planted");
     let build = ["build", "--locked", "--quiet", "-p", PROGRAM, "--target-dir", "target/planted"];

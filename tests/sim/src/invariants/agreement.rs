@@ -32,7 +32,39 @@ pub fn check(world: &World) {
         );
     }
     let hashes: Vec<_> = hashes.collect();
-    assert!(hashes.windows(2).all(|two| two[0] == two[1]), "equal orders, other states");
+    let equal = hashes.windows(2).all(|two| two[0] == two[1]);
+    assert!(equal, "equal orders, other states:\n{}{}", differences(world), describe(world));
+}
+
+/// Rows that some devices have otherwise than the first.
+fn differences(world: &World) -> String {
+    let rows = |at: usize| {
+        let mut rows = std::collections::BTreeMap::new();
+        for space in 0x10..=0x13u8 {
+            let put = &mut |key: &[u8], value: &[u8]| {
+                rows.insert(key.to_vec(), value.to_vec());
+                std::ops::ControlFlow::Continue(())
+            };
+            rhizome_log::scan_prefix(world.devices[at].index(), &[space], false, put)
+                .expect("an index in memory");
+        }
+        rows
+    };
+    let reads = |at: &usize| world.devices[*at].kind != DeviceKind::CloudPeer;
+    let mut readers = world.live().into_iter().filter(reads);
+    let Some(first) = readers.next() else { return String::new() };
+    let ours = rows(first);
+    let mut text = String::new();
+    for at in readers {
+        let theirs = rows(at);
+        for key in ours.keys().chain(theirs.keys()).collect::<std::collections::BTreeSet<_>>() {
+            if ours.get(key) != theirs.get(key) {
+                let key = String::from_utf8_lossy(key);
+                text += &format!("row {key:?} of {first} and {at} differs\n");
+            }
+        }
+    }
+    text
 }
 
 /// Where everybody stands, for whoever looks into a failure.

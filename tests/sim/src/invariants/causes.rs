@@ -1,5 +1,5 @@
-//! Nothing takes effect before what it depends on: asked after every act, of what took effect since,
-//! with the dependencies that the sealed events themselves name.
+//! Nothing takes effect before what it depends on: asked after every act, of what took effect
+//! since, with the dependencies that the sealed events themselves name.
 
 use super::events;
 use crate::world::World;

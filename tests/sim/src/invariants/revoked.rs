@@ -1,11 +1,12 @@
 //! A removed device reads nothing new, and what it wrote after its cut-off changes nothing.
 //!
 //! With every write: it is sealed under the newest keys that its author knows, so that a removal it
-//! knows of holds for it. With every message: whoever knows that a device was removed shows it control records and nothing
-//! else. In the healed world: no removed device holds the secret of an epoch that began with its
-//! removal or later; and each event of it that took effect was named by the removal, had its place
-//! before the removal, or is what an event that counts depends on. That is worked out here from the
-//! order and the sealed events alone, apart from the replica's own reckoning.
+//! knows of holds for it. With every message: whoever knows that a device was removed shows it
+//! control records and nothing else. In the healed world: no removed device holds the secret of an
+//! epoch that began with its removal or later; and each event of it that took effect was named by
+//! the removal, had its place before the removal, or is what an event that counts depends on. That
+//! is worked out here from the order and the sealed events alone, apart from the replica's own
+//! reckoning.
 
 use super::events;
 use crate::book::{APP, Fate, mark};
