@@ -80,6 +80,15 @@ pub enum SealError {
     Signature,
 }
 
+impl SignedSeal {
+    fn read(bytes: &[u8]) -> Result<Self, SealError> {
+        decode(bytes).map_err(|source| match source {
+            CborError::Version { version } => SealError::Version { version },
+            source => SealError::Malformed { source },
+        })
+    }
+}
+
 impl Seal {
     /// A device's word for a state.
     #[must_use]
@@ -93,10 +102,7 @@ impl Seal {
 
     /// Reads a seal and checks its author's signature.
     pub fn read(bytes: &[u8]) -> Result<Self, SealError> {
-        let SignedSeal { seal, sig, .. } = decode(bytes).map_err(|source| match source {
-            CborError::Version { version } => SealError::Version { version },
-            source => SealError::Malformed { source },
-        })?;
+        let SignedSeal { seal, sig, .. } = SignedSeal::read(bytes)?;
         let signed = encode(&seal).map_err(|source| SealError::Malformed { source })?;
         verify(&seal.author.0, SIGN_DOMAIN, &signed, &sig).map_err(|_| SealError::Signature)?;
         Ok(seal)
@@ -135,7 +141,8 @@ impl Seals {
             std::ops::ControlFlow::Continue(())
         })?;
         for bytes in stored {
-            if let Ok(seal) = Seal::read(&bytes) {
+            // Its signature was checked when the row was written; opening is to stay quick.
+            if let Ok(SignedSeal { seal, .. }) = SignedSeal::read(&bytes) {
                 seals.keep(seal, bytes);
             }
         }

@@ -1,27 +1,11 @@
 //! Trusted devices say what the state is: a majority seals a place, and two stories are heard.
 
+use super::reform::{LAPTOP, three};
 use super::world::World;
 use crate::command::Command;
 use crate::{Alarm, Effect, Input, SealStatus};
 use rhizome_identity::DeviceId;
-use rhizome_identity::DeviceKind::{CloudPeer, Laptop, Phone};
 use std::collections::BTreeSet;
-
-const LAPTOP: usize = 0;
-
-/// A laptop, a phone and a cloud peer that orders; all hold one event.
-fn three() -> (World, usize, usize) {
-    let mut world = World::new(Laptop);
-    let phone = world.link(LAPTOP, Phone);
-    let cloud = world.link(LAPTOP, CloudPeer);
-    for device in [LAPTOP, phone] {
-        world.connect(device, cloud);
-    }
-    world.plan(LAPTOP);
-    world.write(LAPTOP, "notes", b"one");
-    world.settle();
-    (world, phone, cloud)
-}
 
 /// Derives what replicas ask for, as the engine does, until none asks.
 fn derive(world: &mut World, lies: Option<usize>) {

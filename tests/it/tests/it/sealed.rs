@@ -37,6 +37,8 @@ async fn a_checkpoint_is_sealed_by_those_who_are_there_and_not_away_for_long() {
     assert_eq!((without.snapshot.sealed, without.unsealed_by), (true, vec![]));
     let cloud = AwayRequest { device: "cloud".to_owned(), back: false };
     assert!(laptop.client.ask::<DeviceAway>(&cloud).await.is_err(), "who orders is not away");
+    let itself = AwayRequest { device: "laptop".to_owned(), back: false };
+    assert!(laptop.client.ask::<DeviceAway>(&itself).await.is_err(), "who is asked is not away");
 
     // It comes back with what it wrote meanwhile, and says by itself that it is here.
     phone.start().await;

@@ -51,6 +51,10 @@ pub async fn away(pod: &Pod, request: AwayRequest) -> Result<AwayAnswer, ApiErro
     let facts = Facts::of(&identity).await?;
     let member = facts.find(&request.device)?;
     let (id, name) = (member.id, &member.name);
+    if id == facts.me && !request.back {
+        let message = "a device that is asked is not away; say it on another one";
+        return Err(ApiError::new(Problem::PRECONDITION, message).hint("rhizome device list"));
+    }
     if facts.voters.contains(&id) && !request.back {
         let message = format!("{name} takes part in ordering; without it nothing is confirmed");
         let hint = "if it is lost: rhizome cluster reform";
